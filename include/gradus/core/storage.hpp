@@ -1,0 +1,49 @@
+// The memory behind tensors: counted, shared by views, with the version that notices overwriting.
+#pragma once
+#include <cstdint>
+
+#include <gradus/core/device.hpp>
+#include <gradus/core/error.hpp>
+#include <gradus/core/memory.hpp>
+
+namespace gradus {
+
+/// Header of a block of elements. Memory that gradus owns follows the header directly; foreign memory is pointed to.
+struct alignas(64) Storage {
+  uint32_t refs = 1;
+  uint32_t version = 0;           ///< counts writes; a saved value remembers it
+  std::size_t bytes = 0;          ///< of the elements
+  void* data = nullptr;
+  DeviceKind device = DeviceKind::cpu;
+  Where writer = {};              ///< who wrote last
+  void (*deleter)(void*) = nullptr;
+  void* context = nullptr;        ///< given to deleter; keeps foreign memory alive
+
+  static Storage* make(std::size_t bytes) {
+    void* block = detail::pool_alloc(sizeof(Storage) + bytes);
+    auto* s = new (block) Storage;
+    s->bytes = bytes;
+    s->data = static_cast<char*>(block) + sizeof(Storage);
+    detail::live_bytes.add(static_cast<int64_t>(bytes));
+    return s;
+  }
+  /// Wraps memory that somebody else owns; deleter(context) runs when the last tensor is gone.
+  static Storage* wrap(void* data, std::size_t bytes, void (*deleter)(void*), void* context) {
+    auto* s = new (detail::pool_alloc(sizeof(Storage))) Storage;
+    s->bytes = bytes, s->data = data, s->deleter = deleter, s->context = context;
+    return s;
+  }
+  bool owns() const { return data == this + 1; }
+  static void destroy(Storage* s) {
+    if (s->owns()) {
+      const std::size_t bytes = s->bytes;
+      detail::live_bytes.sub(static_cast<int64_t>(bytes));
+      detail::pool_free(s, sizeof(Storage) + bytes);
+    } else {
+      if (s->deleter) s->deleter(s->context);
+      detail::pool_free(s, sizeof(Storage));
+    }
+  }
+};
+
+}  // namespace gradus
