@@ -28,7 +28,8 @@ GRADUS_FUNC bool detail::in_parallel() {
 #endif
 }
 
-GRADUS_FUNC void detail::parallel_run(int64_t n, int64_t grain, void (*call)(void*, int64_t, int64_t), void* context) {
+GRADUS_FUNC void detail::parallel_run(int64_t n, [[maybe_unused]] int64_t grain, void (*call)(void*, int64_t, int64_t),
+                                      void* context) {
 #if defined(_OPENMP)
   const int64_t pieces = std::min<int64_t>(thread_count, (n + grain - 1) / std::max<int64_t>(grain, 1));
   if (pieces > 1 && !omp_in_parallel()) {

@@ -17,16 +17,22 @@ inline constexpr int kMaxRank = 8;
 
 /// A short list of int64: the extents of a tensor, its strides, or a list of axes. A value type, no allocation.
 struct Shape {
-  int64_t v[kMaxRank];
+  int64_t v[kMaxRank];  // v[n...] is not set
   int n = 0;
 
-  constexpr Shape() : v{} {}
+  Shape() {}
   Shape(std::initializer_list<int64_t> l) : Shape(l.begin(), l.size()) {}
   Shape(std::span<const int64_t> l) : Shape(l.data(), l.size()) {}
   Shape(const std::vector<int64_t>& l) : Shape(l.data(), l.size()) {}
   Shape(const int64_t* p, std::size_t count) : n(static_cast<int>(count)) {
     if (count > kMaxRank) too_long(count);
     for (int i = 0; i < n; ++i) v[i] = p[i];
+  }
+  Shape(const Shape& o) : n(o.n) { copy(o); }
+  Shape& operator=(const Shape& o) {
+    n = o.n;
+    copy(o);
+    return *this;
   }
 
   int rank() const { return n; }
@@ -67,6 +73,9 @@ struct Shape {
   std::string str() const;  ///< "[2, 3]"
 
  private:
+  void copy(const Shape& o) {
+    for (int i = 0; i < n; ++i) v[i] = o.v[i];
+  }
   [[noreturn]] static void too_long(std::size_t count);
 };
 

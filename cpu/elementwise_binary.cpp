@@ -1,0 +1,36 @@
+// Instantiates the two-operand formulas, comparisons, where, fill and the conversions.
+#include "elementwise.cpp"
+#ifndef GRADUS_HEADER_ONLY
+
+namespace gradus::kernels {
+namespace {
+
+template <class T, class... F> void* binary_table() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {reinterpret_cast<void*>(&binary<F, T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+template <class... T> void* common_table() {
+  static void* const table[] = {
+      reinterpret_cast<void*>(&compare<Equal, T>)...,    reinterpret_cast<void*>(&compare<NotEqual, T>)...,
+      reinterpret_cast<void*>(&compare<Less, T>)...,     reinterpret_cast<void*>(&compare<LessEqual, T>)...,
+      reinterpret_cast<void*>(&where<T>)...,             reinterpret_cast<void*>(&fill<T>)...,
+      reinterpret_cast<void*>(&convert<float, T>)...,    reinterpret_cast<void*>(&convert<double, T>)...,
+      reinterpret_cast<void*>(&convert<bf16, T>)...,     reinterpret_cast<void*>(&convert<half, T>)...,
+      reinterpret_cast<void*>(&convert<int64_t, T>)...,  reinterpret_cast<void*>(&convert<int32_t, T>)...,
+      reinterpret_cast<void*>(&convert<uint8_t, T>)...,  reinterpret_cast<void*>(&convert<bool, T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+template <class T> void* floating_table() {
+  return binary_table<T, Add, Sub, Mul, Div, FloorDivide, Pow, Maximum, Minimum, Fmod, Remainder, Atan2, Hypot, Share>();
+}
+template <class T> void* integer_table() { return binary_table<T, Add, Sub, Mul, Div, FloorDivide, Maximum, Minimum, Fmod, Remainder>(); }
+
+}  // namespace
+
+extern void* const gradus_binary_tables[] = {
+    floating_table<float>(),  floating_table<double>(), floating_table<bf16>(),   floating_table<half>(),
+    integer_table<int64_t>(), integer_table<int32_t>(), integer_table<uint8_t>(), binary_table<bool, And, Or, Xor>(),
+    common_table<float, double, bf16, half, int64_t, int32_t, uint8_t, bool>()};
+
+}  // namespace gradus::kernels
+#endif

@@ -1,0 +1,207 @@
+// Definitions of node.hpp and engine.hpp; compiled once in cpu/gradus.cpp, or inline with GRADUS_HEADER_ONLY.
+#pragma once
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <typeinfo>
+
+#include <gradus/autograd/engine.hpp>
+
+namespace gradus {
+
+GRADUS_FUNC void TensorImpl::destroy(TensorImpl* t) {
+  if (t->storage && detail::count_down(t->storage->refs)) Storage::destroy(t->storage);
+  if (t->grad_fn && detail::count_down(t->grad_fn->refs)) Node::destroy(t->grad_fn);
+  if (t->grad && detail::count_down(t->grad->refs)) destroy(t->grad);
+  if (t->base && detail::count_down(t->base->refs)) destroy(t->base);
+  delete t->extra;
+  t->magic = 0;
+  detail::pool_free(t, sizeof(TensorImpl));
+}
+
+// A node's members release the nodes before it, which would recurse through the whole graph: they queue up instead (I4).
+GRADUS_FUNC void Node::destroy(Node* n) {
+  static thread_local constinit Node* queue = nullptr;
+  static thread_local constinit bool running = false;
+  n->next_dead = queue;
+  queue = n;
+  if (running) return;
+  running = true;
+  while (queue) {
+    Node* dead = queue;
+    queue = dead->next_dead;
+    delete dead;
+  }
+  running = false;
+}
+
+GRADUS_FUNC std::string Node::name() const {
+  int status = 0;
+  char* text = abi::__cxa_demangle(typeid(*this).name(), nullptr, nullptr, &status);
+  std::string s = text ? text : typeid(*this).name();
+  std::free(text);
+  // gradus::UnaryNode<gradus::kernels::Exp, float, gradus::Cpu> -> UnaryNode<Exp>; gradus::MulNode<float, gradus::Cpu> -> MulNode
+  const auto cut = s.find('<');
+  std::string head = s.substr(0, cut), tail = cut == std::string::npos ? "" : s.substr(cut + 1);
+  if (const auto colon = head.rfind("::"); colon != std::string::npos) head = head.substr(colon + 2);
+  if (tail.starts_with("gradus::kernels::")) {
+    tail = tail.substr(17);
+    return head + "<" + tail.substr(0, tail.find_first_of(",<>")) + ">";
+  }
+  return head;
+}
+
+GRADUS_FUNC void SavedBase::fail_overwritten() const {
+  const Storage* s = value_.impl()->storage;
+  fail(owner_->name() + "::backward", "a saved value was overwritten",
+       {{"saved", std::string(name_) + " " + describe(value_) + ", version " + std::to_string(version_)},
+        {"written", describe(s->writer) + ", version " + std::to_string(s->version)}},
+       "the values as they were when the op ran: write into a clone(), or after backward()", owner_->at);
+}
+GRADUS_FUNC void SavedBase::fail_released(const Node& n) {
+  fail("backward", "second backward through a freed graph",
+       {{"node", n.name() + " " + describe(n.dtype, n.device, n.shape)}},
+       "retain_graph = true in the first backward, or a new forward pass", n.at);
+}
+
+namespace detail {
+
+GRADUS_FUNC void fail_stale_view(const AnyTensor& x, Where at) {
+  fail("use of a view", "its base was written in place after the view was taken",
+       {{"view", describe(x)}, {"written", describe(x.impl()->storage->writer)}}, "take the view again after the write", at);
+}
+GRADUS_FUNC void fail_gradient_shape(const Node& target, const AnyTensor& g, const Node& from) {
+  fail(from.name() + "::backward", "gradient of the wrong shape",
+       {{"gradient", describe(g)}, {"for", target.name() + " made at " + describe(target.at)}},
+       "the shape of the input, " + target.shape.str(), from.at);
+}
+GRADUS_FUNC void fail_no_graph(const char* op, const AnyTensor& y, Where at) {
+  fail(op, "this tensor does not require gradients", {{"y", describe(y)}},
+       "a result computed, with recording on, from a tensor on which requires_grad_() was called", at);
+}
+GRADUS_FUNC void fail_not_scalar(const char* op, const AnyTensor& y, Where at) {
+  fail(op, "the output has more than one element", {{"y", describe(y)}},
+       "one element (take sum() or mean()), or a gradient of shape " + y.shape().str(), at);
+}
+GRADUS_FUNC void fail_unreached(std::size_t i, const AnyTensor& x, Where at) {
+  fail("grad", "the outputs do not depend on input " + std::to_string(i), {{"input", describe(x)}},
+       "an input that the outputs were computed from, or allow_unused = true", at);
+}
+GRADUS_FUNC void check_gradient(const char* op, const AnyTensor& y, const AnyTensor& g, Where at) {
+  if (g.shape() != y.shape() || g.dtype() != y.dtype() || g.device() != y.device())
+    fail(op, "the gradient does not match the output", {{"y", describe(y)}, {"gradient", describe(g)}},
+         "a gradient of the output's dtype, device and shape", at);
+}
+
+}  // namespace detail
+
+/// Walks the graph; a class so that it may free what nodes saved.
+class Engine {
+ public:
+  static std::vector<AnyTensor> run(const std::vector<Edge>& roots, const std::vector<AnyTensor>& gradients,
+                                    const std::vector<Edge>& targets, bool create_graph, bool retain_graph) {
+    Engine e;
+    e.collect(roots);
+    if (!targets.empty()) e.select(targets);
+    for (const Node* n : e.order_)
+      if (n->needed && n->released && n->inputs_n) SavedBase::fail_released(*n);
+    const GradMode mode(create_graph);
+    for (std::size_t i = 0; i < roots.size(); ++i) {
+      AnyTensor& slot = pending(*roots[i].node, roots[i].output);
+      if (slot.defined())
+        fail("grad", "the same output twice", {{"output", describe(gradients[i])}}, "each output once", roots[i].node->at);
+      slot = gradients[i];
+    }
+    std::vector<AnyTensor> found(targets.size());
+    std::vector<AnyTensor> dys;
+    for (Node* node : e.order_) {
+      if (!node->needed) continue;
+      run_hooks(*node);
+      for (std::size_t i = 0; i < targets.size(); ++i)
+        if (targets[i].node.get() == node) found[i] = pending(*node, targets[i].output);
+      const bool ends_here = node->sequence == 0 ? !targets.empty() : !wants_any(*node);
+      if (ends_here) {
+        clear(*node);
+      } else if (node->extra && !node->extra->more_pending.empty()) {
+        dys.assign(1, std::move(node->pending));
+        node->pending = {};
+        bool any = dys[0].defined();
+        for (AnyTensor& p : node->extra->more_pending) any |= p.defined(), dys.push_back(std::move(p)), p = {};
+        if (any) node->backward_all(dys);
+        dys.clear();
+      } else if (node->pending.defined()) {
+        const AnyTensor dy = std::move(node->pending);
+        node->pending = {};
+        node->backward(dy);                          // the one call site: break here to walk the graph (I4)
+      }
+      if (!retain_graph && node->saved) {
+        for (SavedBase* s = node->saved; s; s = s->next()) s->release();
+        node->released = true;
+      }
+    }
+    return found;
+  }
+
+ private:
+  std::vector<Node*> order_;
+  ~Engine() {                                        // after an error nothing may be left waiting
+    for (Node* n : order_) clear(*n), n->needed = true;
+  }
+  static AnyTensor& pending(Node& n, uint32_t output) { return output == 0 ? n.pending : n.extra->more_pending[output - 1]; }
+  static void clear(Node& n) {
+    n.pending = {};
+    if (n.extra)
+      for (AnyTensor& p : n.extra->more_pending) p = {};
+  }
+  static bool wants_any(const Node& n) {
+    for (int i = 0; i < n.inputs_n; ++i)
+      if (n.wants(i)) return true;
+    return false;
+  }
+  static void run_hooks(Node& n) {
+    if (!n.extra) return;
+    for (std::size_t i = 0; i < n.extra->hooks.size(); ++i) {
+      const auto [output, hook] = n.extra->hooks[i];
+      AnyTensor& g = pending(n, output);
+      if (!g.defined()) continue;
+      if (AnyTensor changed = hook(g); changed.defined()) g = changed;
+    }
+  }
+  /// All nodes behind the roots, later ones first, accumulators last.
+  void collect(const std::vector<Edge>& roots) {
+    static std::atomic<uint64_t> runs{0};
+    const uint64_t run = ++runs;
+    std::vector<Node*> ends;
+    const auto reach = [&](Node* n) {
+      if (!n || n->run == run) return;
+      n->run = run, n->needed = true;
+      (n->sequence == 0 ? ends : order_).push_back(n);
+    };
+    for (const Edge& e : roots) reach(e.node.get());
+    bool sorted = true;
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      Node* n = order_[i];
+      sorted &= i == 0 || order_[i - 1]->sequence > n->sequence;
+      for (int k = 0; k < n->inputs_n; ++k) reach(n->input(k).node.get());
+    }
+    if (!sorted) std::sort(order_.begin(), order_.end(), [](Node* a, Node* b) { return a->sequence > b->sequence; });
+    order_.insert(order_.end(), ends.begin(), ends.end());
+  }
+  /// Keeps only what lies between the roots and the targets.
+  void select(const std::vector<Edge>& targets) {
+    for (Node* n : order_) n->needed = false;
+    for (const Edge& t : targets)
+      if (t.node) t.node->needed = true;
+    for (auto it = order_.rbegin(); it != order_.rend(); ++it)
+      (*it)->needed |= wants_any(**it);
+  }
+};
+
+GRADUS_FUNC std::vector<AnyTensor> detail::run_backward(const std::vector<Edge>& roots, const std::vector<AnyTensor>& gradients,
+                                                        const std::vector<Edge>& targets, bool create_graph, bool retain_graph,
+                                                        Where) {
+  return Engine::run(roots, gradients, targets, create_graph, retain_graph);
+}
+
+}  // namespace gradus
