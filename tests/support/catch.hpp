@@ -1,0 +1,8 @@
+// Catch2, version 2 (Debian 12: one header) or version 3 (several). Tests include this file, never Catch2's own.
+#pragma once
+#if __has_include(<catch2/catch_all.hpp>)
+#include <catch2/catch_all.hpp>
+using Catch::Approx;
+#else
+#include <catch2/catch.hpp>
+#endif
