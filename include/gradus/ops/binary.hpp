@@ -12,7 +12,7 @@ template <class T, class D> Tensor<T, D> sub(const Tensor<T, D>& x, double b, Wh
 template <class T, class D> Tensor<T, D> sub(double a, const Tensor<T, D>& x, Where at = Where::current());
 template <class T, class D> Tensor<T, D> div(const Tensor<T, D>& x, double b, Where at = Where::current());
 template <class T, class D> Tensor<T, D> div(double a, const Tensor<T, D>& x, Where at = Where::current());
-template <class T, class D> Tensor<T, D> neg(const Tensor<T, D>& x, Where at);
+template <class T, class D> Tensor<T, D> neg(const Tensor<T, D>& x, Where at = Where::current());
 
 template <class T, class D> struct AddNode final : Node {
   Shape a, b;

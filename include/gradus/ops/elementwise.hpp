@@ -61,7 +61,7 @@ template <class T, class D> Tensor<T, D> div(const Tensor<T, D>& x, double b, Wh
 template <class T, class D> Tensor<T, D> div(double a, const Tensor<T, D>& x, Where at) { return div(detail::scalar_like(x, a, at), x, at); }
 
 /// -x
-template <class T, class D> Tensor<T, D> neg(const Tensor<T, D>& x, Where at = Where::current()) { return detail::affine(x, -1, 0, at); }
+template <class T, class D> Tensor<T, D> neg(const Tensor<T, D>& x, Where at) { return detail::affine(x, -1, 0, at); }
 /// |x|; derivative sign(x), 0 at 0
 template <class T, class D> Tensor<T, D> abs(const Tensor<T, D>& x, Where at = Where::current()) { return detail::unary_op(kernels::Abs{}, x, at); }
 template <class T, class D> Tensor<T, D> exp(const Tensor<T, D>& x, Where at = Where::current()) { return detail::unary_op(kernels::Exp{}, x, at); }

@@ -1,0 +1,102 @@
+// Factories that need no gradients: zeros, ones, full, arange, linspace, eye, and tensors from std::vector, std::span and
+// foreign memory. Random tensors are in ops/random.hpp.
+#pragma once
+#include <gradus/ops/view.hpp>
+
+namespace gradus {
+
+/// Not initialised.
+template <class T = float, class D = Cpu> Tensor<T, D> empty(const Shape& shape, Where at = Where::current()) { return Tensor<T, D>(shape, at); }
+template <class T = float, class D = Cpu> Tensor<T, D> full(const Shape& shape, double value, Where at = Where::current()) {
+  Tensor<T, D> y(shape, at);
+  kernels::fill<T>(D{}, y.data(), static_cast<T>(value), kernels::Loop<1>::flat(y.numel()));
+  return y;
+}
+template <class T = float, class D = Cpu> Tensor<T, D> zeros(const Shape& shape, Where at = Where::current()) { return full<T, D>(shape, 0, at); }
+template <class T = float, class D = Cpu> Tensor<T, D> ones(const Shape& shape, Where at = Where::current()) { return full<T, D>(shape, 1, at); }
+/// A tensor of no dimensions.
+template <class T = float, class D = Cpu> Tensor<T, D> scalar(T value, Where at = Where::current()) { return full<T, D>(Shape{}, static_cast<double>(value), at); }
+template <class T, class D> Tensor<T, D> zeros_like(const Tensor<T, D>& x, Where at = Where::current()) { return zeros<T, D>(x.shape(), at); }
+template <class T, class D> Tensor<T, D> ones_like(const Tensor<T, D>& x, Where at = Where::current()) { return ones<T, D>(x.shape(), at); }
+template <class T, class D> Tensor<T, D> full_like(const Tensor<T, D>& x, double v, Where at = Where::current()) { return full<T, D>(x.shape(), v, at); }
+
+/// The values, copied, in row-major order; their number must be shape.numel().
+template <class T> Tensor<T> from_span(std::span<const T> values, const Shape& shape, Where at = Where::current()) {
+  if (static_cast<int64_t>(values.size()) != shape.numel())
+    fail("from_span", "the values do not fill the shape", {{"values", std::to_string(values.size())}, {"shape", shape.str()}},
+         std::to_string(shape.numel()) + " values", at);
+  Tensor<T> y(shape, at);
+  for (std::size_t i = 0; i < values.size(); ++i) y.data()[i] = values[i];
+  return y;
+}
+template <class T> Tensor<T> from_vector(const std::vector<T>& values, const Shape& shape, Where at = Where::current()) {
+  return from_span(std::span<const T>(values), shape, at);
+}
+template <class T> Tensor<T> from_vector(const std::vector<T>& values, Where at = Where::current()) {
+  return from_vector(values, Shape{static_cast<int64_t>(values.size())}, at);
+}
+/// A tensor over memory that the caller owns; nothing is copied, and the memory must outlive the tensor and its views.
+template <class T> Tensor<T> borrow(T* data, const Shape& shape, Where = Where::current()) {
+  TensorImpl* t = TensorImpl::make();
+  t->dtype = dtype_of<T>;
+  t->shape = shape, t->strides = contiguous_strides(shape), t->numel = shape.numel();
+  t->storage = Storage::wrap(data, static_cast<std::size_t>(t->numel) * sizeof(T), nullptr, nullptr);
+  t->data = data;
+  return Tensor<T>(Ref<TensorImpl>::adopt(t));
+}
+/// A tensor that takes over the vector's memory: no copy.
+template <class T>
+  requires(!std::is_same_v<T, bool>)
+Tensor<T> adopt(std::vector<T>&& values, const Shape& shape, Where at = Where::current()) {
+  if (static_cast<int64_t>(values.size()) != shape.numel())
+    fail("adopt", "the values do not fill the shape", {{"values", std::to_string(values.size())}, {"shape", shape.str()}},
+         std::to_string(shape.numel()) + " values", at);
+  auto* keeper = new std::vector<T>(std::move(values));
+  auto y = borrow(keeper->data(), shape, at);
+  y.impl()->storage->deleter = [](void* p) { delete static_cast<std::vector<T>*>(p); };
+  y.impl()->storage->context = keeper;
+  return y;
+}
+
+template <Element T, class D> Tensor<T, D>::Tensor(std::initializer_list<T> values, Where at)
+    : Tensor(Shape{static_cast<int64_t>(values.size())}, at) {
+  int64_t i = 0;
+  for (const T& v : values) data()[i++] = v;
+}
+template <Element T, class D> Tensor<T, D>::Tensor(std::initializer_list<std::initializer_list<T>> rows, Where at)
+    : Tensor(Shape{static_cast<int64_t>(rows.size()), rows.size() ? static_cast<int64_t>(rows.begin()->size()) : 0}, at) {
+  int64_t i = 0;
+  for (const auto& row : rows) {
+    if (static_cast<int64_t>(row.size()) != shape()[1])
+      fail("Tensor", "rows of different lengths", {{"first", std::to_string(shape()[1])}, {"another", std::to_string(row.size())}},
+           "rows of one length", at);
+    for (const T& v : row) data()[i++] = v;
+  }
+}
+
+/// start, start + step, ... below end
+template <class T = float, class D = Cpu> Tensor<T, D> arange(double start, double end, double step = 1, Where at = Where::current()) {
+  if (step == 0 || !std::isfinite((end - start) / step))
+    fail("arange", "the range has no length", {{"start", std::to_string(start)}, {"end", std::to_string(end)}, {"step", std::to_string(step)}},
+         "finite bounds and a step that is not 0", at);
+  const double n = std::ceil((end - start) / step);
+  Tensor<T, D> y(Shape{n > 0 ? static_cast<int64_t>(n) : 0}, at);
+  for (int64_t i = 0; i < y.numel(); ++i) y.data()[i] = static_cast<T>(start + static_cast<double>(i) * step);
+  return y;
+}
+template <class T = float, class D = Cpu> Tensor<T, D> arange(double end, Where at = Where::current()) { return arange<T, D>(0, end, 1, at); }
+/// n values from start to end, both included
+template <class T = float, class D = Cpu> Tensor<T, D> linspace(double start, double end, int64_t n, Where at = Where::current()) {
+  Tensor<T, D> y(Shape{n}, at);
+  for (int64_t i = 0; i < n; ++i)
+    y.data()[i] = static_cast<T>(n == 1 ? start : start + (end - start) * static_cast<double>(i) / static_cast<double>(n - 1));
+  return y;
+}
+/// The identity [n, m] (m = n by default)
+template <class T = float, class D = Cpu> Tensor<T, D> eye(int64_t n, int64_t m = -1, Where at = Where::current()) {
+  auto y = zeros<T, D>({n, m < 0 ? n : m}, at);
+  for (int64_t i = 0; i < n && i < y.shape()[1]; ++i) y.data()[i * y.shape()[1] + i] = T(1);
+  return y;
+}
+
+}  // namespace gradus
