@@ -105,7 +105,7 @@ inline std::vector<std::optional<std::vector<double>>> numbers_or_null(const nlo
 
 inline void check(bool ok, const Case& c, std::string_view problem) {
   if (ok) return;
-  fail("recorded::load_cases", problem, {{"file", c.file}, {"case", c.name}}, "a file as record.py writes it", Where::current());
+  fail("recorded::load_cases", problem, {{"file", c.file}, {"case", c.name}}, "a file that record.py wrote", Where::current());
 }
 
 inline Array array(const nlohmann::json& j, const Case& c) {
