@@ -1,0 +1,36 @@
+#include <gradus/core/dtype.hpp>
+#include <gradus/kernels/dropout.hpp>
+#include <gradus/kernels/random.hpp>
+
+#include "philox.hpp"
+
+namespace gradus::kernels {
+
+template <class T> void dropout(Cpu, const T* x, T* y, int64_t n, double p, RandomStream s) {
+  using A = compute_t<T>;
+  const uint32_t threshold = bernoulli_threshold(p);
+  const A scale = p < 1 ? static_cast<A>(1 / (1 - p)) : A(0);
+  detail::for_each_word_block(n, 1, s, [&](const uint32_t* word, int64_t first, int64_t count) {
+    const T* in = x + first;
+    T* out = y + first;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; ++i) {
+      const A kept = static_cast<A>(in[i]) * scale;
+      out[i] = static_cast<T>((word[i] >> 8) < threshold ? A(0) : kept);   // a select: dropping NaN gives 0
+    }
+  });
+}
+
+GRADUS_FUNC void dropout_mask(Cpu, bool* keep, int64_t n, double p, RandomStream s) {
+  const uint32_t threshold = bernoulli_threshold(p);
+  detail::for_each_word_block(n, 1, s, [&](const uint32_t* word, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) keep[first + i] = (word[i] >> 8) >= threshold;
+  });
+}
+
+#ifndef GRADUS_HEADER_ONLY
+template decltype(dropout<float>) dropout<float>; template decltype(dropout<double>) dropout<double>;
+template decltype(dropout<bf16>) dropout<bf16>; template decltype(dropout<half>) dropout<half>;
+#endif
+
+}  // namespace gradus::kernels
