@@ -3,13 +3,13 @@
 include_guard(GLOBAL)
 include(FetchContent)
 
-# Fetches a library that the system does not have; its tests and flags stay off.
+# Fetches a library that the system does not have; its own tests and installation stay off.
 macro(gradus_fetch name url)
   message(STATUS "gradus: ${name} is not installed, fetching ${url}")
   set(BUILD_TESTING OFF)
-  set(FETCHCONTENT_QUIET ON)
-  FetchContent_Declare(${name} URL ${url} ${ARGN})
+  FetchContent_Declare(${name} URL ${url} DOWNLOAD_EXTRACT_TIMESTAMP ON ${ARGN})
   FetchContent_MakeAvailable(${name})
+  set(GRADUS_FETCHED ${GRADUS_FETCHED} ${name})
 endmacro()
 
 # Threads of the kernels. Without it everything runs on one thread.
@@ -23,22 +23,36 @@ macro(gradus_find_openmp)
   endif()
 endmacro()
 
-# Matrix products and decompositions of cpu/.
+# Matrix products and decompositions of cpu/. Headers only: Eigen's own CMake project is not entered.
 macro(gradus_find_eigen)
   if(NOT TARGET Eigen3::Eigen)
     find_package(Eigen3 3.4 QUIET NO_MODULE)
   endif()
   if(NOT TARGET Eigen3::Eigen)
-    # Headers only: its own CMake project (tests, BLAS, Fortran probes) is not entered.
-    message(STATUS "gradus: Eigen >= 3.4 is not installed, fetching it")
-    FetchContent_Declare(eigen URL https://gitlab.com/libeigen/eigen/-/archive/3.4.0/eigen-3.4.0.tar.gz
-                         SOURCE_SUBDIR headers-only)
-    FetchContent_MakeAvailable(eigen)
+    gradus_fetch(eigen https://gitlab.com/libeigen/eigen/-/archive/3.4.0/eigen-3.4.0.tar.gz SOURCE_SUBDIR headers-only)
     add_library(gradus_eigen INTERFACE)
-    target_include_directories(gradus_eigen SYSTEM INTERFACE $<BUILD_INTERFACE:${eigen_SOURCE_DIR}>)
-    set_target_properties(gradus_eigen PROPERTIES EXPORT_NAME eigen)
+    target_include_directories(gradus_eigen SYSTEM INTERFACE ${eigen_SOURCE_DIR})
     add_library(Eigen3::Eigen ALIAS gradus_eigen)
-    install(TARGETS gradus_eigen EXPORT gradusTargets)
+  endif()
+endmacro()
+
+# Command lines of <gradus/app/args.hpp>, .gz and .png files of <gradus/io.hpp>. `required`: fetch what is missing.
+macro(gradus_find_app required)
+  find_package(CLI11 QUIET)
+  find_package(ZLIB QUIET)
+  if(${required} AND NOT TARGET CLI11::CLI11)
+    gradus_fetch(CLI11 https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.4.2.tar.gz)
+  endif()
+  if(${required} AND NOT TARGET ZLIB::ZLIB)
+    gradus_fetch(zlib https://github.com/madler/zlib/releases/download/v1.3.1/zlib-1.3.1.tar.gz)
+    add_library(gradus_zlib INTERFACE)
+    target_link_libraries(gradus_zlib INTERFACE zlibstatic)
+    target_include_directories(gradus_zlib SYSTEM INTERFACE ${zlib_SOURCE_DIR} ${zlib_BINARY_DIR})
+    add_library(ZLIB::ZLIB ALIAS gradus_zlib)
+  endif()
+  set(GRADUS_APP_LIBRARIES)
+  if(TARGET CLI11::CLI11 AND TARGET ZLIB::ZLIB)
+    set(GRADUS_APP_LIBRARIES CLI11::CLI11 ZLIB::ZLIB)
   endif()
 endmacro()
 
@@ -50,7 +64,16 @@ macro(gradus_find_catch2)
   endif()
 endmacro()
 
-# Command line and repetition statistics of gradus_bench.
+# The tables of recorded values that tests read.
+macro(gradus_find_json)
+  find_package(nlohmann_json QUIET)
+  if(NOT TARGET nlohmann_json::nlohmann_json)
+    set(JSON_Install OFF)
+    gradus_fetch(nlohmann_json https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz)
+  endif()
+endmacro()
+
+# gradus_bench.
 macro(gradus_find_benchmark)
   find_package(benchmark QUIET)
   if(NOT TARGET benchmark::benchmark)
