@@ -1,0 +1,172 @@
+// The tree keeps its shape: which folder may include which, where Eigen may appear, that kernels have a CPU twin.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+
+namespace {
+namespace fs = std::filesystem;
+
+const fs::path root = GRADUS_SOURCE_DIR;
+
+// Folder of include/gradus -> the folders it may include, itself always among them.
+const std::map<std::string, std::set<std::string>> arrows = {
+    {"core", {}},
+    {"kernels", {"core"}},
+    {"tensor", {"core", "kernels"}},
+    {"autograd", {"core", "kernels", "tensor"}},
+    {"ops", {"core", "kernels", "tensor", "autograd"}},
+    {"nn", {"core", "tensor", "autograd", "ops"}},
+    {"optim", {"core", "kernels", "tensor", "autograd"}},
+    {"io", {"core", "tensor"}},
+    {"data", {"core", "tensor", "io"}},
+    {"app", {"core", "io"}},                                    // knows no model and no data set
+    {"interop", {"core", "tensor"}},
+    {"debug", {"core", "kernels", "tensor", "autograd", "ops", "nn", "optim", "io"}},   // included by no header
+};
+
+struct Include {
+  std::string target;
+  int line;
+  bool header_only;      // inside #ifdef GRADUS_HEADER_ONLY
+};
+
+std::vector<Include> includes_of(const fs::path& file) {
+  std::vector<Include> found;
+  std::ifstream in(file);
+  std::vector<bool> conditions;      // of the open #if blocks: is it the one for header-only use?
+  std::string text;
+  for (int line = 1; std::getline(in, text); ++line) {
+    std::istringstream words(text);
+    std::string directive, rest;
+    words >> directive >> rest;
+    if (directive == "#if" || directive == "#ifdef" || directive == "#ifndef")
+      conditions.push_back(directive != "#ifndef" && text.find("GRADUS_HEADER_ONLY") != std::string::npos);
+    if (directive == "#endif" && !conditions.empty()) conditions.pop_back();
+    if (directive != "#include" || rest.size() < 3) continue;
+    bool header_only = false;
+    for (const bool c : conditions) header_only = header_only || c;
+    found.push_back({rest.substr(1, rest.size() - 2), line, header_only});
+  }
+  return found;
+}
+
+std::vector<fs::path> files(const fs::path& folder, const std::set<std::string>& extensions) {
+  std::vector<fs::path> found;
+  if (!fs::exists(root / folder)) return found;
+  for (const auto& entry : fs::recursive_directory_iterator(root / folder))
+    if (entry.is_regular_file() && extensions.count(entry.path().extension().string())) found.push_back(entry.path());
+  return found;
+}
+
+std::string text_of(const fs::path& file) {
+  std::ifstream in(file);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+std::string at(const fs::path& file, int line) { return fs::relative(file, root).string() + ":" + std::to_string(line); }
+
+// "core" for core/shape.hpp or gradus/core/shape.hpp; empty for a file directly in include/gradus.
+std::string folder_of(const fs::path& inside) {
+  const auto begin = inside.begin();
+  return std::distance(begin, inside.end()) > 1 ? begin->string() : std::string();
+}
+
+bool starts_with(const std::string& s, const std::string& prefix) { return s.rfind(prefix, 0) == 0; }
+
+}  // namespace
+
+TEST_CASE("include arrows point down") {
+  REQUIRE(fs::exists(root / "include/gradus.hpp"));
+  for (const fs::path& file : files("include/gradus", {".hpp"})) {
+    const std::string folder = folder_of(fs::relative(file, root / "include/gradus"));
+    if (folder.empty()) continue;                               // umbrellas may include anything
+    if (!arrows.count(folder)) FAIL("folder " << folder << " is not in the table of this test");
+    for (const Include& i : includes_of(file)) {
+      if (!starts_with(i.target, "gradus") || i.header_only) continue;
+      INFO(at(file, i.line) << " includes " << i.target);
+      REQUIRE(starts_with(i.target, "gradus/"));                // never the umbrella of everything
+      const std::string other = folder_of(fs::path(i.target.substr(7)));
+      CHECK((other == folder || arrows.at(folder).count(other) == 1));
+    }
+  }
+}
+
+TEST_CASE("nothing includes cpu/ or cuda/ but header-only use") {
+  std::vector<fs::path> all = files("include", {".hpp"});
+  for (const char* folder : {"examples", "tests", "bench"})
+    for (const fs::path& f : files(folder, {".hpp", ".cpp"})) all.push_back(f);
+  for (const fs::path& file : all)
+    for (const Include& i : includes_of(file)) {
+      const bool backend = i.target.find("cpu/") != std::string::npos || i.target.find("cuda/") != std::string::npos;
+      INFO(at(file, i.line) << " includes " << i.target);
+      CHECK((!backend || i.header_only));
+    }
+}
+
+TEST_CASE("Eigen appears in cpu/ and interop/eigen.hpp only") {
+  for (const fs::path& file : files("include", {".hpp"})) {
+    if (fs::relative(file, root) == fs::path("include/gradus/interop/eigen.hpp")) continue;
+    for (const Include& i : includes_of(file)) {
+      INFO(at(file, i.line) << " includes " << i.target);
+      CHECK((!starts_with(i.target, "Eigen/") && !starts_with(i.target, "unsupported/")));
+    }
+  }
+}
+
+TEST_CASE("cpu/ knows kernels and core only") {
+  for (const fs::path& file : files("cpu", {".cpp", ".hpp"})) {
+    if (file.filename() == "gradus.cpp") continue;              // compiles the *_impl.hpp of core and autograd
+    for (const Include& i : includes_of(file)) {
+      INFO(at(file, i.line) << " includes " << i.target);
+      const bool ours = starts_with(i.target, "gradus/");
+      CHECK((!ours || starts_with(i.target, "gradus/core/") || starts_with(i.target, "gradus/kernels/")));
+    }
+  }
+}
+
+// A kernel header declares functions that take the device tag; layouts and loops declare none.
+TEST_CASE("each kernel header has its definition in cpu/") {
+  int twins = 0;
+  for (const fs::path& file : files("include/gradus/kernels", {".hpp"})) {
+    const std::string text = text_of(file);
+    if (text.find("(Cpu,") == std::string::npos && text.find("(Cpu ") == std::string::npos) continue;
+    const fs::path twin = root / "cpu" / file.filename().replace_extension(".cpp");
+    INFO(fs::relative(file, root) << " declares kernels, " << fs::relative(twin, root) << " should define them");
+    CHECK(fs::exists(twin));
+    ++twins;
+  }
+  CHECK(twins > 5);
+}
+
+TEST_CASE("examples include the library and their own folder") {
+  for (const fs::path& file : files("examples/papers", {".hpp", ".cpp"}))
+    for (const Include& i : includes_of(file)) {
+      INFO(at(file, i.line) << " includes " << i.target);
+      CHECK(i.target.find("..") == std::string::npos);
+    }
+}
+
+TEST_CASE("no unfinished words, no very long files") {
+  std::vector<fs::path> all;
+  for (const char* folder : {"include", "cpu", "cuda", "examples", "tests", "bench", "third_party"})
+    for (const fs::path& f : files(folder, {".hpp", ".cpp", ".cu", ".cuh", ".py", ".cmake", ".sh", ".md"})) all.push_back(f);
+  for (const fs::path& file : all) {
+    const std::string text = text_of(file);
+    for (const char* word : {"TO" "DO", "FIX" "ME", "XX" "X:"}) {
+      INFO(fs::relative(file, root) << " contains " << word);
+      CHECK(text.find(word) == std::string::npos);
+    }
+    if (file.extension() == ".py" || file.extension() == ".md") continue;
+    INFO("lines of " << fs::relative(file, root));
+    CHECK(std::count(text.begin(), text.end(), '\n') <= 700);
+  }
+}
