@@ -188,9 +188,7 @@ inline void set_history(const AnyTensor& y, Node* node, uint32_t output) {  // t
   t->requires_grad = true;
 }
 
-/// Makes the node of an op: `y` is its result, `in` its inputs in the order that backward numbers them.
-template <class N, class Y, class... In> N& record(const Y& y, Where at, const In&... in) {
-  static_assert(sizeof...(In) <= Node::kInline, "gradus: more than three inputs: use record_list");
+template <class N, class Y, class... In> N* make_node(const Y& y, Where at, const In&... in) {
   auto* node = new N;
   int i = 0;
   ((node->first[i++] = edge_to(in, at)), ...);
@@ -201,7 +199,13 @@ template <class N, class Y, class... In> N& record(const Y& y, Where at, const I
   TensorImpl* t = y.impl();
   t->grad_fn = node;             // y is new: the count that `new` made is y's
   t->requires_grad = true;
-  return *node;
+  return node;
+}
+/// Makes the node of an op: `y` is its result, `in` its inputs in the order that backward numbers them.
+template <class N, class Y, class... In> N& record(const Y& y, Where at, const In&... in) {
+  static_assert(sizeof...(In) <= Node::kInline, "gradus: more than three inputs: use record_list");
+  if constexpr (!is_floating<typename Y::value_type>) __builtin_unreachable();  // integers never require gradients: no node is compiled
+  else return *make_node<N>(y, at, in...);
 }
 /// The same for any number of inputs of one type.
 template <class N, class Y, class T, class D> N& record_list(const Y& y, Where at, const std::vector<Tensor<T, D>>& in) {

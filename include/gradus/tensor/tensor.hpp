@@ -185,7 +185,12 @@ template <Element T, class D> class Tensor : public AnyTensor {
   Tensor detach() const { return Tensor(detail::alias(*this, shape(), strides(), 0)); }
 
   // -- views and copies: ops/view.hpp --------------------------------------------------------------------------
-  template <class... I> Tensor operator()(const I&... i) const;
+  Tensor operator()(const Index& a) const;
+  Tensor operator()(const Index& a, const Index& b) const;
+  Tensor operator()(const Index& a, const Index& b, const Index& c) const;
+  Tensor operator()(const Index& a, const Index& b, const Index& c, const Index& d) const;
+  Tensor operator()(const Index& a, const Index& b, const Index& c, const Index& d, const Index& e) const;
+  Tensor operator()(const Index& a, const Index& b, const Index& c, const Index& d, const Index& e, const Index& f) const;
   Tensor reshape(Shape shape, Where at = Where::current()) const { return gradus::reshape(*this, shape, at); }
   Tensor t(Where at = Where::current()) const { return transpose(*this, 0, 1, at); }
   Tensor contiguous(Where at = Where::current()) const { return gradus::contiguous(*this, at); }
