@@ -47,14 +47,16 @@ void scatter_with(T* y, const int64_t* index, const T* src, int64_t O, int64_t R
 template <class T> void scatter(Cpu, T* y, const int64_t* index, const T* src, int64_t O, int64_t R, int64_t I, int64_t J) {
   detail::scatter_with(y, index, src, O, R, I, J, [](T& d, T s) { d = s; });
 }
-template <class T> void scatter_amax(Cpu, T* y, const int64_t* index, const T* src, int64_t O, int64_t R, int64_t I, int64_t J) {
+template <class T>
+void scatter_amax(Cpu, T* y, const int64_t* index, const T* src, int64_t O, int64_t R, int64_t I, int64_t J) {
   using A = compute_t<T>;   // NaN wins
   detail::scatter_with(y, index, src, O, R, I, J, [](T& d, T s) {
     const A a = static_cast<A>(d), b = static_cast<A>(s);
     if (b > a || b != b) d = s;
   });
 }
-template <class T> void scatter_amin(Cpu, T* y, const int64_t* index, const T* src, int64_t O, int64_t R, int64_t I, int64_t J) {
+template <class T>
+void scatter_amin(Cpu, T* y, const int64_t* index, const T* src, int64_t O, int64_t R, int64_t I, int64_t J) {
   using A = compute_t<T>;
   detail::scatter_with(y, index, src, O, R, I, J, [](T& d, T s) {
     const A a = static_cast<A>(d), b = static_cast<A>(s);

@@ -95,6 +95,8 @@ template <class T> class RowOut {
 };
 
 /// Rows that make a piece of work large enough for a thread of its own.
-inline int64_t row_grain(int64_t row_length, int64_t elements = 16384) { return elements / (row_length > 0 ? row_length : 1) + 1; }
+inline int64_t row_grain(int64_t row_length, int64_t elements = 16384) {
+  return elements / (row_length > 0 ? row_length : 1) + 1;
+}
 
 }  // namespace gradus::kernels::detail

@@ -26,9 +26,9 @@ template <class T> inline std::vector<compute_t<T>> class_weights(const T* weigh
 }
 }  // namespace detail
 
-template <class T> void cross_entropy_fwd(Cpu, const T* x, const int64_t* target, const T* weight, compute_t<T>* loss,
-                                          compute_t<T>* lse, compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index,
-                                          double smoothing) {
+template <class T>
+void cross_entropy_fwd(Cpu, const T* x, const int64_t* target, const T* weight, compute_t<T>* loss, compute_t<T>* lse,
+                       compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index, double smoothing) {
   using A = compute_t<T>;
   const auto weights = detail::class_weights(weight, C);
   const A hard = static_cast<A>(1 - smoothing), soft = static_cast<A>(smoothing / static_cast<double>(C));
@@ -132,8 +132,9 @@ template <class T> void nll_fwd(Cpu, const T* logp, const int64_t* target, const
   });
 }
 
-template <class T> void nll_bwd(Cpu, const int64_t* target, const T* weight, const compute_t<T>* g, T* dlogp, int64_t N, int64_t C,
-                                int64_t ignore_index) {
+template <class T>
+void nll_bwd(Cpu, const int64_t* target, const T* weight, const compute_t<T>* g, T* dlogp, int64_t N, int64_t C,
+             int64_t ignore_index) {
   using A = compute_t<T>;
   parallel_for(N, detail::row_grain(C), [&](int64_t begin, int64_t end) {
     std::fill(dlogp + begin * C, dlogp + end * C, static_cast<T>(A(0)));

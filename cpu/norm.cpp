@@ -11,8 +11,9 @@
 
 namespace gradus::kernels {
 
-template <class T> void layer_norm_fwd(Cpu, const T* x, const T* weight, const T* bias, T* y, compute_t<T>* mean, compute_t<T>* rstd,
-                                       int64_t N, int64_t C, double eps) {
+template <class T>
+void layer_norm_fwd(Cpu, const T* x, const T* weight, const T* bias, T* y, compute_t<T>* mean, compute_t<T>* rstd, int64_t N,
+                    int64_t C, double eps) {
   using A = compute_t<T>;
   parallel_for(N, detail::row_grain(C), [&](int64_t begin, int64_t end) {
     detail::RowIn<T> in(C), in_w(C), in_b(C);
@@ -37,7 +38,8 @@ template <class T> void layer_norm_fwd(Cpu, const T* x, const T* weight, const T
   });
 }
 
-template <class T> void rms_norm_fwd(Cpu, const T* x, const T* weight, T* y, compute_t<T>* rstd, int64_t N, int64_t C, double eps) {
+template <class T>
+void rms_norm_fwd(Cpu, const T* x, const T* weight, T* y, compute_t<T>* rstd, int64_t N, int64_t C, double eps) {
   using A = compute_t<T>;
   parallel_for(N, detail::row_grain(C), [&](int64_t begin, int64_t end) {
     detail::RowIn<T> in(C), in_w(C);
@@ -59,8 +61,9 @@ template <class T> void rms_norm_fwd(Cpu, const T* x, const T* weight, T* y, com
 
 namespace detail {
 /// Both row normalisations backward; mean == nullptr is rms_norm, whose gradient lacks the term mean_c h.
-template <class T> void row_norm_bwd(const T* x, const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd, const T* dy,
-                                     T* dx, T* dweight, T* dbias, int64_t N, int64_t C) {
+template <class T>
+void row_norm_bwd(const T* x, const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd, const T* dy, T* dx,
+                  T* dweight, T* dbias, int64_t N, int64_t C) {
   using A = compute_t<T>;
   const int64_t chunk = std::max<int64_t>(64, (N + 63) / 64), chunks = (N + chunk - 1) / chunk;
   const bool sums = dweight || dbias;
@@ -188,7 +191,8 @@ template <class T> void rms_norm_bwd(Cpu, const T* x, const T* weight, const com
   detail::row_norm_bwd<T>(x, weight, no_mean, rstd, dy, dx, dweight, nullptr, N, C);
 }
 
-template <class T> void batch_norm_stats(Cpu, const T* x, compute_t<T>* mean, compute_t<T>* var, int64_t N, int64_t C, int64_t S) {
+template <class T>
+void batch_norm_stats(Cpu, const T* x, compute_t<T>* mean, compute_t<T>* var, int64_t N, int64_t C, int64_t S) {
   using A = compute_t<T>;
   const double count = static_cast<double>(N * S);
   std::vector<double> sum(static_cast<std::size_t>(C)), square(static_cast<std::size_t>(C));
@@ -264,7 +268,8 @@ template <class T> void batch_norm_bwd(Cpu, const T* x, const compute_t<T>* mean
       const A mu = mean[k % C], pc = p[k % C], qc = q[k % C], rc = r[k % C];
       const T *xr = x + k * S, *g = dy + k * S;
       T* __restrict dxr = dx + k * S;
-      for (int64_t s = 0; s < S; ++s) dxr[s] = static_cast<T>(pc * (static_cast<A>(g[s]) - qc - (static_cast<A>(xr[s]) - mu) * rc));
+      for (int64_t s = 0; s < S; ++s)
+        dxr[s] = static_cast<T>(pc * (static_cast<A>(g[s]) - qc - (static_cast<A>(xr[s]) - mu) * rc));
     }
   });
 }

@@ -37,7 +37,8 @@ namespace detail {
 template <class A> struct SgdFactors {
   A lr, decay, keep, take, now, ahead;   // b = keep b + take g,  p -= lr (now g + ahead b)
 };
-template <class T, class A> inline void sgd_loop(T* __restrict p, const T* __restrict g, A* __restrict b, int64_t n, SgdFactors<A> f) {
+template <class T, class A>
+inline void sgd_loop(T* __restrict p, const T* __restrict g, A* __restrict b, int64_t n, SgdFactors<A> f) {
   if (!b) {
     for (int64_t i = 0; i < n; ++i) {
       const A pi = static_cast<A>(p[i]);
@@ -77,11 +78,13 @@ template <class T> void sgd_step(Cpu, const ParamRef<T>* params, int64_t count, 
                                 rule.first ? A(1) : static_cast<A>(1 - rule.dampening),
                                 rule.nesterov ? A(1) : A(0),
                                 rule.nesterov ? static_cast<A>(rule.momentum) : A(1)};
-  detail::for_each_chunk(detail::chunk_table(params, count), params, [&](int64_t, const ParamRef<T>& r, int64_t begin, int64_t end) {
-    A* b = rule.momentum == 0 ? nullptr : r.s0 + begin;
-    if (b && rule.first) std::fill(b, b + (end - begin), A(0));   // it may hold anything, and 0 NaN is NaN
-    detail::sgd_loop(r.p + begin, r.g + begin, b, end - begin, f);
-  });
+  detail::for_each_chunk(detail::chunk_table(params, count), params,
+                         [&](int64_t, const ParamRef<T>& r, int64_t begin, int64_t end) {
+                           A* b = rule.momentum == 0 ? nullptr : r.s0 + begin;
+                           if (b && rule.first)
+                             std::fill(b, b + (end - begin), A(0));  // it may hold anything, and 0 NaN is NaN
+                           detail::sgd_loop(r.p + begin, r.g + begin, b, end - begin, f);
+                         });
 }
 
 template <class T> void adam_step(Cpu, const ParamRef<T>* params, int64_t count, const AdamRule& rule) {
@@ -95,13 +98,14 @@ template <class T> void adam_step(Cpu, const ParamRef<T>* params, int64_t count,
                                  static_cast<A>(rule.lr / rule.correction1),
                                  static_cast<A>(1 / std::sqrt(rule.correction2)),
                                  static_cast<A>(rule.eps)};
-  detail::for_each_chunk(detail::chunk_table(params, count), params, [&](int64_t, const ParamRef<T>& r, int64_t begin, int64_t end) {
-    T* p = r.p + begin;
-    const T* g = r.g + begin;
-    A *m = r.s0 + begin, *v = r.s1 + begin;
-    if (rule.amsgrad) detail::adam_loop<true>(p, g, m, v, r.s2 + begin, end - begin, f);
-    else detail::adam_loop<false>(p, g, m, v, static_cast<A*>(nullptr), end - begin, f);
-  });
+  detail::for_each_chunk(detail::chunk_table(params, count), params,
+                         [&](int64_t, const ParamRef<T>& r, int64_t begin, int64_t end) {
+                           T* p = r.p + begin;
+                           const T* g = r.g + begin;
+                           A *m = r.s0 + begin, *v = r.s1 + begin;
+                           if (rule.amsgrad) detail::adam_loop<true>(p, g, m, v, r.s2 + begin, end - begin, f);
+                           else detail::adam_loop<false>(p, g, m, v, static_cast<A*>(nullptr), end - begin, f);
+                         });
 }
 
 template <class T> double grad_square_sum(Cpu, const ParamRef<T>* params, int64_t count) {

@@ -24,7 +24,8 @@ inline void philox_block(RandomStream s, uint64_t block, uint32_t* __restrict wo
       b = static_cast<uint32_t>(p1), d = static_cast<uint32_t>(p0), a = na, c = nc;
       k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
     };
-    round(), round(), round(), round(), round(), round(), round(), round(), round(), round();   // no inner loop to vectorise over
+    round(), round(), round(), round(), round(), round(), round(), round(), round(),
+        round();  // no inner loop to vectorise over
     word[4 * j] = a, word[4 * j + 1] = b, word[4 * j + 2] = c, word[4 * j + 3] = d;
   }
 }

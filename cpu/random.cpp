@@ -78,7 +78,8 @@ template <class T> void random_truncated_normal(Cpu, T* y, int64_t n, double mea
   const double a = (lo - mean) / deviation, b = (hi - mean) / deviation;
   const auto of = [=](double u) { return static_cast<T>(mean + deviation * truncated_normal_of(u, a, b)); };
   detail::fill_from_words(
-      y, n, s, [=](uint32_t w) { return of(uniform_open(w)); }, [=](uint32_t hi, uint32_t lo) { return of(uniform_open(hi, lo)); });
+      y, n, s, [=](uint32_t w) { return of(uniform_open(w)); },
+      [=](uint32_t hi, uint32_t lo) { return of(uniform_open(hi, lo)); });
 }
 
 template <class T> void random_gamma(Cpu, const T* shape, T* y, int64_t n, RandomStream s) {

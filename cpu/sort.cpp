@@ -60,7 +60,8 @@ template <class K> inline void sort_keys(std::vector<Keyed<K>>& keyed, std::vect
   else radix_sort(keyed, spare);
 }
 
-template <class T, class K> inline void store_sorted(const T* x, const std::vector<Keyed<K>>& keyed, int64_t n, T* values, int64_t* index) {
+template <class T, class K>
+inline void store_sorted(const T* x, const std::vector<Keyed<K>>& keyed, int64_t n, T* values, int64_t* index) {
   for (int64_t i = 0; values && i < n; ++i) values[i] = x[keyed[i].index];
   for (int64_t i = 0; index && i < n; ++i) index[i] = keyed[i].index;
 }
@@ -137,7 +138,8 @@ template <class T> int64_t unique(Cpu, const T* x, T* values, int64_t* inverse, 
   return found;
 }
 
-template <class T> void searchsorted(Cpu, const T* sorted, const T* x, int64_t* y, int64_t N, int64_t C, int64_t M, bool right) {
+template <class T>
+void searchsorted(Cpu, const T* sorted, const T* x, int64_t* y, int64_t N, int64_t C, int64_t M, bool right) {
   parallel_for(N * M, 1024, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const T *first = sorted + k / M * C, *last = first + C;

@@ -7,8 +7,8 @@
 //                       dx_c = g (p_c sum_k w_k q_k - w_c q_c)
 //   nll                 loss = -w_t logp_t,   dlogp_c = -g w_t [c = t]
 //
-// t : int64 [N] target class; a row with t = ignore_index has loss, row_weight and gradient 0. w : [C] class weights, nullptr: 1.
-// e label smoothing (Szegedy et al. 2016, with PyTorch's weighting). g : [N] dL/dloss.
+// t : int64 [N] target class; a row with t = ignore_index has loss, row_weight and gradient 0. w : [C] class weights,
+// nullptr: 1. e label smoothing (Szegedy et al. 2016, with PyTorch's weighting). g : [N] dL/dloss.
 #pragma once
 #include <cstdint>
 
@@ -18,9 +18,9 @@
 namespace gradus::kernels {
 
 /// loss, lse (l), row_weight (w_t, 0 where ignored) : [N], written; row_weight may be nullptr.
-template <class T> void cross_entropy_fwd(Cpu, const T* x, const int64_t* target, const T* weight, compute_t<T>* loss,
-                                          compute_t<T>* lse, compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index,
-                                          double smoothing);
+template <class T>
+void cross_entropy_fwd(Cpu, const T* x, const int64_t* target, const T* weight, compute_t<T>* loss, compute_t<T>* lse,
+                       compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index, double smoothing);
 /// dx : [N, C]; lse from the forward pass.
 template <class T> void cross_entropy_bwd(Cpu, const T* x, const int64_t* target, const T* weight, const compute_t<T>* lse,
                                           const compute_t<T>* g, T* dx, int64_t N, int64_t C, int64_t ignore_index,
@@ -36,8 +36,9 @@ template <class T> void soft_cross_entropy_bwd(Cpu, const T* x, const T* target,
 template <class T> void nll_fwd(Cpu, const T* logp, const int64_t* target, const T* weight, compute_t<T>* loss,
                                 compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index);
 /// dlogp : [N, C], written everywhere.
-template <class T> void nll_bwd(Cpu, const int64_t* target, const T* weight, const compute_t<T>* g, T* dlogp, int64_t N, int64_t C,
-                                int64_t ignore_index);
+template <class T>
+void nll_bwd(Cpu, const int64_t* target, const T* weight, const compute_t<T>* g, T* dlogp, int64_t N, int64_t C,
+             int64_t ignore_index);
 
 }  // namespace gradus::kernels
 
