@@ -441,6 +441,9 @@ Tensor<T, D>& write_in_place(const char* op, Tensor<T, D>& x, Where at, Direct d
   check_writable(op, x, at);
   const bool base_recorded = x.impl()->base && x.impl()->base->requires_grad;
   if (recording && (x.requires_grad() || base_recorded || (other.requires_grad() || ...))) {
+    if (x.impl()->base && !x.impl()->base->contiguous)   // WriteViewNode places the view in a gradient, which is contiguous
+      fail(op, "a recorded write through a view of a tensor that is not contiguous",
+           {{"view", describe(x)}, {"of", describe(AnyTensor(Ref<TensorImpl>(x.impl()->base)))}}, "a base made by clone()", at);
     Tensor<T, D> old(alias(x, x.shape(), x.strides(), 0));
     if (x.grad_fn()) set_history(old, x.grad_fn(), x.impl()->output);
     const Tensor<T, D> r = f(old);
@@ -472,7 +475,10 @@ template <class T, class D> Tensor<T, D>& sub_(Tensor<T, D>& a, const Tensor<T, 
   return detail::write_in_place("sub_", a, at, [&] { detail::write_binary<kernels::Sub>("sub_", a, b, at); }, [&](const auto& x) { return sub(x, b, at); }, b);
 }
 template <class T, class D> Tensor<T, D>& mul_(Tensor<T, D>& a, const Tensor<T, D>& b, Where at) {
-  return detail::write_in_place("mul_", a, at, [&] { detail::write_binary<kernels::Mul>("mul_", a, b, at); }, [&](const auto& x) { return mul(x, b, at); }, b);
+  return detail::write_in_place(
+      "mul_", a, at, [&] { detail::write_binary<kernels::Mul>("mul_", a, b, at); },
+      // b's gradient needs the old values, which are about to be overwritten.
+      [&](const auto& x) { return mul(b.requires_grad() ? clone(x, at) : x, b, at); }, b);
 }
 template <class T, class D> Tensor<T, D>& div_(Tensor<T, D>& a, const Tensor<T, D>& b, Where at) {
   return detail::write_in_place("div_", a, at, [&] { detail::write_binary<kernels::Div>("div_", a, b, at); }, [&](const auto& x) { return div(x, b, at); }, b);
