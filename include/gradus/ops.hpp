@@ -2,7 +2,9 @@
 #pragma once
 #include <gradus/ops/binary.hpp>
 #include <gradus/ops/elementwise.hpp>
+#include <gradus/ops/index.hpp>
 #include <gradus/ops/losses.hpp>
+#include <gradus/ops/map.hpp>
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/norm.hpp>
 #include <gradus/ops/random.hpp>
