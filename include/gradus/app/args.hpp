@@ -33,7 +33,7 @@ inline const char* name_of(Setting s) {
 
 struct Args {
   Setting setting = Setting::normal;
-  std::string data = {};     ///< --data: where data files are; empty: the usual places
+  std::string data = {};  ///< --data: where data files are; empty: the usual places
   std::string device = "cpu";
   uint64_t seed = 0;         ///< the first seed
   int seeds = 1;             ///< how many, from `seed` on
@@ -44,7 +44,8 @@ struct Args {
   std::string command = {};  ///< the whole command line, for the report
 
   /// The value for the setting asked for; `normal` when nothing was.
-  template <class T> T pick(T smoke, T quick, T normal, T paper) const {
+  template <class T>
+  T pick(T smoke, T quick, T normal, T paper) const {
     return setting == Setting::smoke ? smoke : setting == Setting::quick ? quick : setting == Setting::paper ? paper : normal;
   }
   std::vector<uint64_t> seed_list() const {
@@ -76,7 +77,7 @@ inline std::size_t distance(std::string_view a, std::string_view b) {
 }
 inline std::string nearest_option(const CLI::App& cli, const std::string& wrong) {
   std::string best;
-  std::size_t best_distance = 3;   // further away is no misspelling
+  std::size_t best_distance = 3;  // further away is no misspelling
   for (const CLI::Option* o : cli.get_options())
     for (const std::string& name : o->get_lnames())
       if (const std::size_t d = distance("--" + name, wrong.substr(0, wrong.find('='))); d < best_distance) {
@@ -109,11 +110,24 @@ inline std::optional<int> read_args(Args& args, int argc, const char* const* arg
   p->excludes(s);
   const std::string common = "Options of every example";
   cli.add_option("--data", args.data, "directory of the data files")->type_name("DIR")->group(common);
-  cli.add_option("--device", args.device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}))->group(common)->capture_default_str();
-  cli.add_option("--seed", args.seed, "first random seed")->type_name("N")->group(common)->capture_default_str();
-  auto* seeds = cli.add_option("--seeds", args.seeds, "how many seeds to run")->type_name("K")->check(CLI::Range(1, 10000))->group(common);
+  cli.add_option("--device", args.device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->group(common)
+      ->capture_default_str();
+  cli.add_option("--seed", args.seed, "first random seed")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N")
+      ->group(common)
+      ->capture_default_str();
+  auto* seeds = cli.add_option("--seeds", args.seeds, "how many seeds to run")
+                    ->type_name("K")
+                    ->check(CLI::Range(1, 10000))
+                    ->group(common);
   seeds->capture_default_str();
-  cli.add_option("--threads", args.threads, "CPU threads; 0: all cores")->type_name("N")->check(CLI::Range(0, 4096))->group(common);
+  cli.add_option("--threads", args.threads, "CPU threads; 0: all cores")
+      ->type_name("N")
+      ->check(CLI::Range(0, 4096))
+      ->group(common);
   if (args.out.empty()) args.out = "out/" + program.slug;
   cli.add_option("--out", args.out, "directory for results")->type_name("DIR")->group(common)->capture_default_str();
   cli.add_flag("--check", args.check, "exit with 1 when a check of the results fails")->group(common);
@@ -124,7 +138,7 @@ inline std::optional<int> read_args(Args& args, int argc, const char* const* arg
 
   try {
     cli.parse(argc, argv);
-  } catch (const CLI::Success& e) {   // --help, --version
+  } catch (const CLI::Success& e) {  // --help, --version
     cli.exit(e, out, err);
     return 0;
   } catch (const CLI::ParseError& e) {
@@ -153,7 +167,8 @@ inline Args parse_args(int argc, const char* const* argv, const Program& program
 
 /// The body of main(): an error is printed in full and becomes exit code 1.
 ///   int main(int argc, char** argv) { return app::run([&] { ... return metrics.exit_code(args.check); }); }
-template <class F> int run(F&& body) {
+template <class F>
+int run(F&& body) {
   try {
     return body();
   } catch (const std::exception& e) {

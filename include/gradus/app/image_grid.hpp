@@ -12,7 +12,7 @@
 namespace gradus::app {
 
 struct ImageGrid {
-  enum Mark { plain, good, bad };   ///< colour of a picture's frame
+  enum Mark { plain, good, bad };  ///< colour of a picture's frame
   struct Item {
     io::Image image;
     std::string caption;
@@ -20,7 +20,7 @@ struct ImageGrid {
   };
   std::string title = {}, note = {};
   std::size_t columns = 10;
-  int cell = 72;                                    ///< wanted height of a picture in pixels; small ones are enlarged
+  int cell = 72;  ///< wanted height of a picture in pixels; small ones are enlarged
   std::vector<std::string> column_names = {}, row_names = {};
   std::vector<Item> items = {};
 

@@ -101,15 +101,19 @@ inline std::string cpu_name() {
 inline NamedTexts versions() {
   utsname u{};
   const std::string system = ::uname(&u) == 0 ? std::string(u.sysname) + " " + u.release : "unknown";
-  return {{"gradus", GRADUS_VERSION_STRING}, {"compiler", compiler_text()}, {"flags", flags_text()},
-          {"cpu", cpu_name()},               {"threads", std::to_string(num_threads())}, {"system", system}};
+  return {{"gradus", GRADUS_VERSION_STRING},
+          {"compiler", compiler_text()},
+          {"flags", flags_text()},
+          {"cpu", cpu_name()},
+          {"threads", std::to_string(num_threads())},
+          {"system", system}};
 }
 
 /// The most memory this process has had, in MB of 2^20 bytes.
 inline double peak_rss_mb() {
   rusage r{};
   ::getrusage(RUSAGE_SELF, &r);
-  return static_cast<double>(r.ru_maxrss) / 1024;   // Linux counts in KiB
+  return static_cast<double>(r.ru_maxrss) / 1024;  // Linux counts in KiB
 }
 
 /// "2026-01-31T12:34:56Z"
@@ -127,7 +131,7 @@ class Metrics {
   using Values = std::vector<double>;
   struct Metric {
     std::string name;
-    Values values;   // one for each seed, in the order of add()
+    Values values;  // one for each seed, in the order of add()
   };
   struct Method {
     std::string name;
@@ -135,7 +139,10 @@ class Metrics {
   };
 
   Metrics(std::string paper, std::string setting, std::vector<uint64_t> seeds)
-      : paper_(std::move(paper)), setting_(std::move(setting)), seeds_(std::move(seeds)), start_(std::chrono::steady_clock::now()),
+      : paper_(std::move(paper)),
+        setting_(std::move(setting)),
+        seeds_(std::move(seeds)),
+        start_(std::chrono::steady_clock::now()),
         started_(utc_now()) {}
 
   /// The next seed's value. Methods and metrics keep the order in which they first appear.
@@ -238,7 +245,8 @@ class Metrics {
   }
 
  private:
-  template <class V> static typename V::value_type& find(V& list, std::string_view name) {
+  template <class V>
+  static typename V::value_type& find(V& list, std::string_view name) {
     for (auto& entry : list)
       if (entry.name == name) return entry;
     list.push_back({std::string(name), {}});

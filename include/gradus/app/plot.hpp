@@ -20,7 +20,7 @@ struct Plot {
   struct Series {
     enum Kind { line, dashed, points };
     std::string name;
-    std::vector<double> x, y, lo, hi;   // lo and hi are empty or as long as x
+    std::vector<double> x, y, lo, hi;  // lo and hi are empty or as long as x
     Kind kind = line;
   };
   struct Reference {
@@ -29,8 +29,8 @@ struct Plot {
   };
   std::string title = {}, x_label = {}, y_label = {};
   bool log_x = false, log_y = false;
-  std::string note = {};        ///< said under the drawing
-  double width = 640, height = 380;
+  std::string note = {};  ///< said under the drawing
+  double width = 560, height = 350;
   std::vector<Series> series = {};
   std::vector<Reference> references = {};
 
@@ -76,7 +76,7 @@ struct Plot {
 
  private:
   Plot& add(Series s) {
-    const std::size_t n = std::min(s.x.size(), s.y.size());   // a curve is as long as its shorter half
+    const std::size_t n = std::min(s.x.size(), s.y.size());  // a curve is as long as its shorter half
     s.x.resize(n), s.y.resize(n);
     if (s.lo.size() < n || s.hi.size() < n) s.lo.clear(), s.hi.clear();
     else s.lo.resize(n), s.hi.resize(n);
@@ -89,12 +89,12 @@ struct Plot {
 struct Bars {
   struct Series {
     std::string name;
-    std::vector<double> values, errors;   // errors: empty, or the half length of each whisker
+    std::vector<double> values, errors;  // errors: empty, or the half length of each whisker
   };
   std::string title = {}, y_label = {}, note = {};
   std::vector<std::string> groups = {};
   std::vector<Series> series = {};
-  double width = 640, height = 340;
+  double width = 560, height = 320;
 
   Bars& add(std::string name, std::vector<double> values, std::vector<double> errors = {}) {
     series.push_back({std::move(name), std::move(values), std::move(errors)});
@@ -107,48 +107,59 @@ struct Bars {
 struct Heatmap {
   std::string title = {}, x_label = {}, y_label = {}, note = {};
   std::size_t rows = 0, columns = 0;
-  std::vector<double> values = {};                            ///< [rows, columns]
+  std::vector<double> values = {};  ///< [rows, columns]
   std::vector<std::string> row_names = {}, column_names = {};
-  bool numbers = false;                                       ///< write the value into each cell
-  bool signed_scale = false;                                  ///< 0 is neutral: two colours for minus and plus
+  bool numbers = false;       ///< write the value into each cell
+  bool signed_scale = false;  ///< 0 is neutral: two colours for minus and plus
 
   std::string svg(bool standalone = false) const;
 };
 
 /// counts[true * classes + predicted]; a cell's colour is its share of the true class, its text the count.
-inline Heatmap confusion_matrix(std::vector<double> counts, std::vector<std::string> names, std::string title = "Confusion matrix") {
+inline Heatmap confusion_matrix(std::vector<double> counts, std::vector<std::string> names,
+                                std::string title = "Confusion matrix") {
   const std::size_t n = names.size();
   counts.resize(n * n);
-  return {.title = std::move(title), .x_label = "predicted", .y_label = "true", .rows = n, .columns = n, .values = std::move(counts),
-          .row_names = names, .column_names = names, .numbers = true};
+  return {.title = std::move(title),
+          .x_label = "predicted",
+          .y_label = "true",
+          .rows = n,
+          .columns = n,
+          .values = std::move(counts),
+          .row_names = names,
+          .column_names = names,
+          .numbers = true};
 }
 
 namespace detail {
 
 /// Names with their marks above a drawing, in as many lines as they need. Returns the height used.
-inline double legend(std::string& body, const std::vector<std::pair<std::string, std::string>>& entries, double left, double right,
-                     double top) {
+inline double legend(std::string& body, const std::vector<std::pair<std::string, std::string>>& entries, double left,
+                     double right, double top) {
   double x = left, y = top;
   for (const auto& [mark, name] : entries) {
     const double w = 30 + text_width(name) + 16;
     if (x > left && x + w > right + 16) x = left, y += 20;
-    body += "<g transform=\"translate(" + px(x) + " " + px(y) + ")\">" + mark + "<text x=\"28\" y=\"4\">" + escape_html(name) + "</text></g>\n";
+    body += "<g transform=\"translate(" + px(x) + " " + px(y) + ")\">" + mark + "<text x=\"28\" y=\"4\">" + escape_html(name) +
+            "</text></g>\n";
     x += w;
   }
   return y - top + 20;
 }
 
-inline std::string text(double x, double y, std::string_view s, const char* anchor, const char* css, std::string_view more = "") {
+inline std::string text(double x, double y, std::string_view s, const char* anchor, const char* css,
+                        std::string_view more = "") {
   return "<text class=\"" + std::string(css) + "\" x=\"" + px(x) + "\" y=\"" + px(y) + "\" text-anchor=\"" + anchor + "\" " +
          std::string(more) + ">" + escape_html(s) + "</text>\n";
 }
 inline std::string segment(double x1, double y1, double x2, double y2, const char* css) {
-  return "<line class=\"" + std::string(css) + "\" x1=\"" + px(x1) + "\" y1=\"" + px(y1) + "\" x2=\"" + px(x2) + "\" y2=\"" + px(y2) + "\"/>\n";
+  return "<line class=\"" + std::string(css) + "\" x1=\"" + px(x1) + "\" y1=\"" + px(y1) + "\" x2=\"" + px(x2) + "\" y2=\"" +
+         px(y2) + "\"/>\n";
 }
 inline std::string turned(double x, double y) { return "transform=\"rotate(-90 " + px(x) + " " + px(y) + ")\""; }
 
 /// The indices to draw of a long curve: of each bucket its first, smallest, largest and last value, so that peaks stay.
-inline std::vector<std::size_t> thinned(const std::vector<double>& y, std::size_t buckets = 500) {
+inline std::vector<std::size_t> thinned(const std::vector<double>& y, std::size_t buckets = 160) {
   std::vector<std::size_t> keep;
   if (y.size() <= 4 * buckets) {
     for (std::size_t i = 0; i < y.size(); ++i) keep.push_back(i);
@@ -222,7 +233,7 @@ inline std::string Plot::svg(bool standalone) const {
                                  (series[k].kind == Series::dashed || k >= 8 ? " stroke-dasharray=\"6 4\"" : "") + "/>",
                        series[k].name);
   }
-  if (names.size() > 1 || title.empty()) top += legend(body, names, 20, width - 20, top + 6) + 2;
+  if (names.size() > 1 || title.empty()) top += legend(body, names, 16, width - 20, top + 6) + 2;
 
   Frame f{0, width - 18, top + 6, height - (x_label.empty() ? 30 : 50), {}, {}};
   f.y = Axis::fit(y0, y1, log_y, std::max(2, static_cast<int>((f.bottom - f.top) / 45)), true);
@@ -278,7 +289,7 @@ inline std::string Plot::svg(bool standalone) const {
       const std::size_t i = keep[j];
       if (!shown(i)) continue;
       const std::string at = "cx=\"" + px(f.at_x(s.x[i])) + "\" cy=\"" + px(f.at_y(s.y[i])) + "\"";
-      if (s.kind == Series::points || s.x.size() <= 24)
+      if (s.kind == Series::points || (s.kind == Series::line && s.x.size() <= 24))
         body += "<circle " + at + " r=\"" + (s.kind == Series::points ? "3.5" : "2.6") + "\" fill=\"" + colour(k) + "\"/>\n";
       if (j % every) continue;
       std::string tip = (s.name.empty() ? "" : s.name + "\n") + (x_label.empty() ? "x" : x_label) + " " + plain(s.x[i]) + "\n" +
@@ -293,7 +304,9 @@ inline std::string Plot::svg(bool standalone) const {
 inline std::string Bars::svg(bool standalone) const {
   using namespace detail;
   double lo = 0, hi = 0;
-  const auto error = [](const Series& s, std::size_t g) { return g < s.errors.size() && std::isfinite(s.errors[g]) ? s.errors[g] : 0.0; };
+  const auto error = [](const Series& s, std::size_t g) {
+    return g < s.errors.size() && std::isfinite(s.errors[g]) ? s.errors[g] : 0.0;
+  };
   for (const Series& s : series)
     for (std::size_t g = 0; g < s.values.size(); ++g)
       if (std::isfinite(s.values[g])) {
@@ -309,7 +322,8 @@ inline std::string Bars::svg(bool standalone) const {
   std::vector<std::pair<std::string, std::string>> names;
   for (std::size_t k = 0; k < series.size(); ++k)
     if (!series[k].name.empty())
-      names.emplace_back("<rect x=\"6\" y=\"-6\" width=\"12\" height=\"12\" rx=\"2\" fill=\"" + colour(k) + "\"/>", series[k].name);
+      names.emplace_back("<rect x=\"6\" y=\"-6\" width=\"12\" height=\"12\" rx=\"2\" fill=\"" + colour(k) + "\"/>",
+                         series[k].name);
   if (names.size() > 1) top += legend(body, names, 16, width - 20, top + 6) + 2;
   Frame f{0, width - 18, top + 6, height - 34, {}, {}};
   f.y = Axis::fit(lo, hi, false, std::max(2, static_cast<int>((f.bottom - f.top) / 45)), true);
@@ -339,9 +353,11 @@ inline std::string Bars::svg(bool standalone) const {
 inline std::string Heatmap::svg(bool standalone) const {
   using namespace detail;
   const bool confusion = numbers && rows == columns && row_names == column_names && y_label == "true";
-  std::vector<double> share(rows * columns, 0.0);   // 0 to 1, or -1 to 1 with a signed scale
+  std::vector<double> share(rows * columns, 0.0);  // 0 to 1, or -1 to 1 with a signed scale
   double lo = INFINITY, hi = -INFINITY;
-  const auto value = [&](std::size_t r, std::size_t c) { return r * columns + c < values.size() ? values[r * columns + c] : NAN; };
+  const auto value = [&](std::size_t r, std::size_t c) {
+    return r * columns + c < values.size() ? values[r * columns + c] : NAN;
+  };
   for (const double v : values)
     if (std::isfinite(v)) lo = std::min(lo, v), hi = std::max(hi, v);
   if (!(lo <= hi)) lo = 0, hi = 1;
@@ -365,49 +381,59 @@ inline std::string Heatmap::svg(bool standalone) const {
   const double largest_side = static_cast<double>(std::max(rows, columns));
   double cell = std::clamp(440.0 / std::max(1.0, largest_side), 1.0, 46.0);
   if (numbers) cell = std::max(cell, widest + 10);
-  const bool flat = names_height <= cell - 4;   // do the column names fit without turning?
+  const bool flat = names_height <= cell - 4;  // do the column names fit without turning?
   const double below = column_names.empty() ? 0 : flat ? 22 : names_height * 0.75 + 16;
   const double left = (y_label.empty() ? 12 : 32) + names_width + 8, top = title.empty() ? 10 : 42;
   const double w = cell * static_cast<double>(columns), h = cell * static_cast<double>(rows);
-  const double width = std::max(left + w + 84, text_width(title, 15) + 40), height = top + h + below + (x_label.empty() ? 14 : 32);
+  const double width = std::max(left + w + 84, text_width(title, 15) + 40),
+               height = top + h + below + (x_label.empty() ? 14 : 32);
   std::string body = title.empty() ? "" : text(16, 24, title, "start", "title");
   const auto fill = [&](double s) {
     char b[112];
     std::snprintf(b, sizeof b, "fill=\"var(--s%d)\" fill-opacity=\"%.3f\"", s < 0 ? 1 : 0, std::min(1.0, std::fabs(s)) * 0.9);
     return std::string(b);
   };
-  body += "<rect x=\"" + px(left) + "\" y=\"" + px(top) + "\" width=\"" + px(w) + "\" height=\"" + px(h) + "\" fill=\"var(--soft)\"/>\n";
+  body += "<rect x=\"" + px(left) + "\" y=\"" + px(top) + "\" width=\"" + px(w) + "\" height=\"" + px(h) +
+          "\" fill=\"var(--soft)\"/>\n";
   const double gap = cell >= 12 ? 1 : 0;
-  const auto name = [](const std::vector<std::string>& names, std::size_t i) { return i < names.size() ? names[i] : std::to_string(i); };
+  const auto name = [](const std::vector<std::string>& names, std::size_t i) {
+    return i < names.size() ? names[i] : std::to_string(i);
+  };
   for (std::size_t r = 0; r < rows; ++r) {
     const double y = top + cell * static_cast<double>(r);
     if (r < row_names.size()) body += text(left - 8, y + cell / 2 + 4, row_names[r], "end", "tick");
     for (std::size_t c = 0; c < columns; ++c) {
       const double x = left + cell * static_cast<double>(c), s = share[r * columns + c], v = value(r, c);
-      body += "<rect x=\"" + px(x) + "\" y=\"" + px(y) + "\" width=\"" + px(cell - gap) + "\" height=\"" + px(cell - gap) + "\" " + fill(s) + ">";
+      body += "<rect x=\"" + px(x) + "\" y=\"" + px(y) + "\" width=\"" + px(cell - gap) + "\" height=\"" + px(cell - gap) +
+              "\" " + fill(s) + ">";
       // Hundreds of thousands of titles would make the page slow.
       if (rows * columns <= 4096)
-        body += "<title>" + escape_html((y_label.empty() ? "row" : y_label) + " " + name(row_names, r) + ", " +
-                                        (x_label.empty() ? "column" : x_label) + " " + name(column_names, c) + ": " + figure(v) +
-                                        (confusion ? " (" + plain(std::round(1000 * s) / 10) + " %)" : "")) + "</title>";
+        body += "<title>" +
+                escape_html((y_label.empty() ? "row" : y_label) + " " + name(row_names, r) + ", " +
+                            (x_label.empty() ? "column" : x_label) + " " + name(column_names, c) + ": " + figure(v) +
+                            (confusion ? " (" + plain(std::round(1000 * s) / 10) + " %)" : "")) +
+                "</title>";
       body += "</rect>\n";
       if (numbers && std::isfinite(v) && !(confusion && v == 0))
-        body += "<text x=\"" + px(x + cell / 2 - gap / 2) + "\" y=\"" + px(y + cell / 2 + 4) + "\" text-anchor=\"middle\" font-size=\"12\"" +
-                (std::fabs(s) > 0.6 ? " style=\"fill:var(--bg)\"" : "") + ">" + figure(v, 3) + "</text>\n";
+        body += "<text x=\"" + px(x + cell / 2 - gap / 2) + "\" y=\"" + px(y + cell / 2 + 4) +
+                "\" text-anchor=\"middle\" font-size=\"12\"" + (std::fabs(s) > 0.6 ? " style=\"fill:var(--bg)\"" : "") + ">" +
+                figure(v, 3) + "</text>\n";
     }
   }
   for (std::size_t c = 0; c < column_names.size() && c < columns; ++c) {
     const double x = left + cell * (static_cast<double>(c) + 0.5);
     if (flat) body += text(x, top + h + 16, column_names[c], "middle", "tick");
-    else body += text(x + 4, top + h + 14, column_names[c], "end", "tick", "transform=\"rotate(-48 " + px(x + 4) + " " + px(top + h + 14) + ")\"");
+    else
+      body += text(x + 4, top + h + 14, column_names[c], "end", "tick",
+                   "transform=\"rotate(-48 " + px(x + 4) + " " + px(top + h + 14) + ")\"");
   }
   body += text(left + w / 2, height - 10, x_label, "middle", "label");
   body += text(16, top + h / 2, y_label, "middle", "label", turned(16, top + h / 2));
   // The scale: from the smallest value's colour to the largest's.
   const double bar_x = left + w + 18, bar_h = std::min(h, 180.0), from = signed_scale ? -1 : 0;
   for (int k = 0; k < 32; ++k)
-    body += "<rect x=\"" + px(bar_x) + "\" y=\"" + px(top + bar_h * (31 - k) / 32) + "\" width=\"12\" height=\"" + px(bar_h / 32 + 0.3) + "\" " +
-            fill(from + (1 - from) * k / 31) + "/>\n";
+    body += "<rect x=\"" + px(bar_x) + "\" y=\"" + px(top + bar_h * (31 - k) / 32) + "\" width=\"12\" height=\"" +
+            px(bar_h / 32 + 0.3) + "\" " + fill(from + (1 - from) * k / 31) + "/>\n";
   const double most = std::max(std::fabs(lo), std::fabs(hi));
   body += text(bar_x + 17, top + 10, confusion ? "100 %" : figure(signed_scale ? most : hi, 3), "start", "tick");
   body += text(bar_x + 17, top + bar_h, confusion ? "0" : figure(signed_scale ? -most : lo, 3), "start", "tick");

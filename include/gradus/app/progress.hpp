@@ -46,7 +46,8 @@ inline void clear_interrupt() {
 
 /// Columns a UTF-8 text takes on a terminal, if no character is wide: bytes that continue a character take none.
 inline int columns_of(std::string_view s) {
-  return static_cast<int>(std::count_if(s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<int>(
+      std::count_if(s.begin(), s.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 /// "7 s", "1:05", "2:03:04"
@@ -101,7 +102,8 @@ class Progress {
   void step(int64_t n = 1) {
     done_ += n;
     const auto now = Clock::now();
-    if (style_ == Style::quiet || now - drawn_ < (style_ == Style::terminal ? std::chrono::milliseconds(100) : std::chrono::seconds(10)))
+    if (style_ == Style::quiet ||
+        now - drawn_ < (style_ == Style::terminal ? std::chrono::milliseconds(100) : std::chrono::seconds(10)))
       return;
     draw(now);
   }
@@ -132,7 +134,8 @@ class Progress {
     tail += total_ > 0 ? percent : "";
     tail += "  " + std::to_string(done_) + (total_ > 0 ? "/" + std::to_string(total_) : "");
     tail += "  " + rate_text(rate) + "  " + duration_text(elapsed);
-    if (total_ > 0 && done_ < total_) tail += " + " + (rate > 0 ? duration_text(static_cast<double>(total_ - done_) / rate) : "?");
+    if (total_ > 0 && done_ < total_)
+      tail += " + " + (rate > 0 ? duration_text(static_cast<double>(total_ - done_) / rate) : "?");
     if (!suffix_.empty()) tail += "  " + suffix_;
     // The bar takes what the texts leave, up to 30 columns; below 8 it would say nothing.
     const int width = std::min(30, columns - 1 - columns_of(head) - columns_of(tail));
@@ -150,7 +153,8 @@ class Progress {
     std::string s;
     if (!blocks_) {
       const int full = static_cast<int>(part * (width - 2));
-      return "[" + std::string(static_cast<std::size_t>(full), '#') + std::string(static_cast<std::size_t>(width - 2 - full), '.') + "]";
+      return "[" + std::string(static_cast<std::size_t>(full), '#') +
+             std::string(static_cast<std::size_t>(width - 2 - full), '.') + "]";
     }
     const int full = static_cast<int>(part * width);
     for (int i = 0; i < width; ++i) s += i < full ? "\u2588" : "\u2591";
@@ -171,7 +175,7 @@ class Progress {
       columns = ::ioctl(::fileno(out_), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
     }
     const std::string s = line(seconds(now - start_), columns);
-    if (style_ == Style::terminal) std::fprintf(out_, "\r%s\x1b[K", s.c_str());   // K: clears what a longer line left
+    if (style_ == Style::terminal) std::fprintf(out_, "\r%s\x1b[K", s.c_str());  // K: clears what a longer line left
     else std::fprintf(out_, "%s\n", s.c_str());
     std::fflush(out_);
   }

@@ -54,7 +54,7 @@ td.name { white-space: normal; }
 .pill { display: inline-block; padding: 1px 12px; border-radius: 99px; font-size: 13px; font-weight: 600; }
 .pill.good { color: var(--good); background: var(--goodbg); }
 .pill.bad { color: var(--bad); background: var(--badbg); }
-.figures { display: flex; flex-wrap: wrap; gap: 18px; margin: 16px 0; align-items: flex-start; }
+.figures { display: flex; flex-wrap: wrap; gap: 18px; margin: 16px 0; }
 .figures > figure { flex: 1 1 460px; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 8px; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; max-height: 640px; }
@@ -97,8 +97,8 @@ class Report {
   }
   /// A large figure at the top of the page.
   Report& key(std::string_view label, std::string_view value, std::string_view note = {}) {
-    keys_ += "<div class=\"key\"><div class=\"label\">" + escape_html(label) + "</div><div class=\"value\">" + escape_html(value) +
-             "</div><div class=\"note\">" + escape_html(note) + "</div></div>\n";
+    keys_ += "<div class=\"key\"><div class=\"label\">" + escape_html(label) + "</div><div class=\"value\">" +
+             escape_html(value) + "</div><div class=\"note\">" + escape_html(note) + "</div></div>\n";
     return *this;
   }
   Report& heading(std::string_view text) { return block("<h2>" + escape_html(text) + "</h2>\n"); }
@@ -115,7 +115,8 @@ class Report {
   Report& table(const Table& t, std::string_view caption = {}) { return block(table_html(t, caption)); }
 
   /// A Plot, Bars or Heatmap; also written as OUT/<file>.svg. Drawings that follow each other share a row.
-  template <class Drawing> Report& plot(const Drawing& drawing, std::string_view file) {
+  template <class Drawing>
+  Report& plot(const Drawing& drawing, std::string_view file) {
     if (!in_figures_) body_ += "<div class=\"figures\">\n";
     in_figures_ = true;
     body_ += "<figure>\n" + drawing.svg();
@@ -141,13 +142,15 @@ class Report {
     for (std::size_t k = 0; k < grid.items.size(); ++k) {
       const ImageGrid::Item& item = grid.items[k];
       if (sides && k % columns == 0)
-        html += "<div class=\"side\">" + (k / columns < grid.row_names.size() ? escape_html(grid.row_names[k / columns]) : "") + "</div>\n";
+        html += "<div class=\"side\">" + (k / columns < grid.row_names.size() ? escape_html(grid.row_names[k / columns]) : "") +
+                "</div>\n";
       // Small pictures are enlarged by a whole factor, so that each of their pixels stays a square.
       const int scale = std::max(1, grid.cell / std::max(1, item.image.height));
       const char* mark = item.mark == ImageGrid::good ? " good" : item.mark == ImageGrid::bad ? " bad" : "";
-      html += "<div><img class=\"" + std::string(scale > 1 ? "sharp" : "") + mark + "\" width=\"" + std::to_string(item.image.width * scale) +
-              "\" height=\"" + std::to_string(item.image.height * scale) + "\" alt=\"" + escape_html(item.caption) +
-              "\" src=\"data:image/png;base64," + io::base64(io::encode_png(item.image)) + "\">" + escape_html(item.caption) + "</div>\n";
+      html += "<div><img class=\"" + std::string(scale > 1 ? "sharp" : "") + mark + "\" width=\"" +
+              std::to_string(item.image.width * scale) + "\" height=\"" + std::to_string(item.image.height * scale) +
+              "\" alt=\"" + escape_html(item.caption) + "\" src=\"data:image/png;base64," +
+              io::base64(io::encode_png(item.image)) + "\">" + escape_html(item.caption) + "</div>\n";
     }
     html += "</div>\n";
     if (!grid.note.empty()) html += "<figcaption>" + escape_html(grid.note) + "</figcaption>\n";
@@ -159,18 +162,23 @@ class Report {
     std::size_t good = 0;
     for (const Check& c : m.checks()) good += c.ok;
     if (!m.checks().empty()) {
-      checks_ = "<h2>Checks</h2>\n<p><span class=\"pill " + std::string(m.ok() ? "good" : "bad") + "\">" + std::to_string(good) + " of " +
-                std::to_string(m.checks().size()) + " hold</span></p>\n";
-      checks_ += "<div class=\"wide\"><table><thead><tr><th>check</th><th class=\"number\">value</th><th>expected</th><th></th></tr></thead><tbody>\n";
+      checks_ = "<h2>Checks</h2>\n<p><span class=\"pill " + std::string(m.ok() ? "good" : "bad") + "\">" +
+                std::to_string(good) + " of " + std::to_string(m.checks().size()) + " hold</span></p>\n";
+      checks_ +=
+          "<div class=\"wide\"><table><thead><tr><th>check</th><th "
+          "class=\"number\">value</th><th>expected</th><th></th></tr></thead><tbody>\n";
       for (const Check& c : m.checks())
-        checks_ += "<tr><td class=\"name\">" + escape_html(c.name) + "</td><td class=\"number\">" + figure(c.value) + "</td><td>" +
-                   escape_html(c.op) + " " + plain(c.bound) + "</td><td><span class=\"pill " + (c.ok ? "good\">ok" : "bad\">failed") +
-                   "</span></td></tr>\n";
+        checks_ += "<tr><td class=\"name\">" + escape_html(c.name) + "</td><td class=\"number\">" + figure(c.value) +
+                   "</td><td>" + escape_html(c.op) + " " + plain(c.bound) + "</td><td><span class=\"pill " +
+                   (c.ok ? "good\">ok" : "bad\">failed") + "</span></td></tr>\n";
       checks_ += "</tbody></table></div>\n";
     }
     std::string seeds;
     for (const uint64_t s : m.seeds()) seeds += (seeds.empty() ? "" : ", ") + std::to_string(s);
-    NamedTexts facts{{"setting", m.setting()}, {"seeds", seeds}, {"started", m.started()}, {"took", duration_text(m.seconds())},
+    NamedTexts facts{{"setting", m.setting()},
+                     {"seeds", seeds},
+                     {"started", m.started()},
+                     {"took", duration_text(m.seconds())},
                      {"peak memory", plain(std::round(peak_rss_mb())) + " MB"}};
     for (auto& v : versions()) facts.push_back(std::move(v));
     foot_ = "<footer>\n<code>" + escape_html(command) + "</code>\n<dl>";
@@ -180,9 +188,12 @@ class Report {
   }
 
   std::string html() const {
-    std::string s = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n"
-                    "<link rel=\"icon\" href=\"data:,\">\n<title>" + escape_html(title_) + "</title>\n<style>";
+    std::string s =
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light "
+        "dark\">\n"
+        "<link rel=\"icon\" href=\"data:,\">\n<title>" +
+        escape_html(title_) + "</title>\n<style>";
     s += detail::kColours;
     s += detail::kSvgStyle;
     s += detail::kPageStyle;

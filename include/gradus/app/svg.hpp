@@ -84,9 +84,10 @@ inline double text_width(std::string_view s, double size = 13) {
   double w = 0;
   for (const char c : s) {
     if ((static_cast<unsigned char>(c) & 0xc0) == 0x80) continue;
-    w += c == 'i' || c == 'l' || c == '.' || c == ',' || c == ' ' || c == 'I' || c == 'j' || c == 't' || c == 'f' || c == '\'' ? 0.31
-         : c == 'm' || c == 'w' || c == 'M' || c == 'W'                                                                      ? 0.86
-                                                                                                                             : 0.57;
+    w += c == 'i' || c == 'l' || c == '.' || c == ',' || c == ' ' || c == 'I' || c == 'j' || c == 't' || c == 'f' || c == '\''
+             ? 0.31
+         : c == 'm' || c == 'w' || c == 'M' || c == 'W' ? 0.86
+                                                        : 0.57;
   }
   return w * size;
 }
@@ -110,12 +111,12 @@ inline std::string tick_text(double v, double step) {
 
 struct Tick {
   double value;
-  std::string text;   // empty: a grid line without a label
+  std::string text;  // empty: a grid line without a label
 };
 
 /// One axis: data to pixels, and where the labels stand.
 struct Axis {
-  double lo = 0, hi = 1;   // in data units
+  double lo = 0, hi = 1;  // in data units
   bool log = false;
   std::vector<Tick> ticks;
 
@@ -123,7 +124,7 @@ struct Axis {
   static Axis fit(double lo, double hi, bool log, int count, bool pad) {
     Axis a;
     a.log = log;
-    if (!(lo <= hi)) lo = log ? 1 : 0, hi = log ? 10 : 1;   // nothing to show
+    if (!(lo <= hi)) lo = log ? 1 : 0, hi = log ? 10 : 1;  // nothing to show
     if (log) {
       double l = std::log10(lo), h = std::log10(hi);
       if (h - l < 1e-9) l -= 0.5, h += 0.5;
@@ -148,14 +149,15 @@ struct Axis {
       lo -= room, hi += room;
     } else if (pad) {
       const double room = 0.05 * (hi - lo);
-      const bool touches_zero = lo >= 0 && lo - room < 0.1 * (hi - lo);   // close to 0: begin there, axes then cross at 0
+      const bool touches_zero = lo >= 0 && lo - room < 0.1 * (hi - lo);  // close to 0: begin there, axes then cross at 0
       lo = touches_zero ? 0 : lo - room;
       hi += room;
     }
     a.lo = lo, a.hi = hi;
     const double raw = (hi - lo) / count, power = std::pow(10, std::floor(std::log10(raw))), part = raw / power;
     const double step = power * (part <= 1 ? 1 : part <= 2 ? 2 : part <= 2.5 ? 2.5 : part <= 5 ? 5 : 10);
-    for (double k = std::ceil(lo / step - 1e-9); k * step <= hi + 1e-9 * step; ++k) a.ticks.push_back({k * step, tick_text(k * step, step)});
+    for (double k = std::ceil(lo / step - 1e-9); k * step <= hi + 1e-9 * step; ++k)
+      a.ticks.push_back({k * step, tick_text(k * step, step)});
     return a;
   }
   bool shows(double v) const { return std::isfinite(v) && (!log || v > 0); }
@@ -178,10 +180,13 @@ struct Axis {
 
 /// The <svg> element. Standing alone in a file it needs its own colours; in the page it uses the page's.
 inline std::string svg_document(double width, double height, std::string_view title, const std::string& body, bool standalone) {
-  std::string s = "<svg class=\"gradus\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + px(width) + " " + px(height) + "\"";
+  std::string s =
+      "<svg class=\"gradus\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + px(width) + " " + px(height) + "\"";
   if (standalone) s += " width=\"" + px(width) + "\" height=\"" + px(height) + "\"";
   s += " role=\"img\" aria-label=\"" + escape_html(title) + "\">\n";
-  if (standalone) s += std::string("<style>") + kColours + kSvgStyle + "\n</style>\n<rect width=\"100%\" height=\"100%\" fill=\"var(--bg)\"/>\n";
+  if (standalone)
+    s += std::string("<style>") + kColours + kSvgStyle +
+         "\n</style>\n<rect width=\"100%\" height=\"100%\" fill=\"var(--bg)\"/>\n";
   return s + body + "</svg>\n";
 }
 

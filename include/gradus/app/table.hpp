@@ -36,7 +36,7 @@ inline std::string figure(double v, int digits = 4) {
   if (!std::isfinite(v)) return std::isnan(v) ? "nan" : v > 0 ? "inf" : "-inf";
   const double a = std::fabs(v);
   if (a == std::floor(a) && a < 1e7) {
-    std::snprintf(b, sizeof b, "%.0f", v + 0.0);   // + 0: no "-0"
+    std::snprintf(b, sizeof b, "%.0f", v + 0.0);  // + 0: no "-0"
     return b;
   }
   if (a >= 1e7 || a < 1e-4) {

@@ -19,19 +19,19 @@ namespace gradus::data {
 
 /// Pictures as bytes, and a class for each.
 struct ImageSet {
-  std::vector<uint8_t> pixels;   ///< [N, H, W]
+  std::vector<uint8_t> pixels;  ///< [N, H, W]
   Shape shape;
-  std::vector<uint8_t> labels;   ///< [N], below 10
+  std::vector<uint8_t> labels;  ///< [N], below 10
   int64_t size() const { return shape[0]; }
 };
 
 struct MnistLike {
   ImageSet train, test;
-  std::filesystem::path directory;   ///< where the files were found
+  std::filesystem::path directory;  ///< where the files were found
 };
 
-inline constexpr std::array<const char*, 10> kFashionMnistClasses = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-                                                                     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"};
+inline constexpr std::array<const char*, 10> kFashionMnistClasses = {
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"};
 inline constexpr std::array<const char*, 10> kDigitClasses = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
 
 /// Where data sets are looked for: `dir` alone when it is given (--data DIR), else $GRADUS_DATA, ~/.cache/gradus and the
@@ -55,7 +55,8 @@ inline std::vector<std::filesystem::path> data_directories(const std::string& di
 
 namespace detail {
 // The first of the four spellings of a file that exists in `dir`.
-inline std::optional<std::filesystem::path> find_idx(const std::filesystem::path& dir, const char* part, const char* what, int rank) {
+inline std::optional<std::filesystem::path> find_idx(const std::filesystem::path& dir, const char* part, const char* what,
+                                                     int rank) {
   const std::string idx = "idx" + std::to_string(rank) + "-ubyte";
   for (const char* separator : {"-", "."})
     for (const char* suffix : {".gz", ""}) {
@@ -82,7 +83,7 @@ inline MnistLike load_mnist_like(const std::string& dir = {}, const std::string&
   namespace fs = std::filesystem;
   constexpr const char* parts[2] = {"train", "t10k"};
   const std::vector<fs::path> places = data_directories(dir, name);
-  std::array<std::optional<fs::path>, 4> files;   // train images, train labels, test images, test labels
+  std::array<std::optional<fs::path>, 4> files;  // train images, train labels, test images, test labels
   MnistLike set;
   std::vector<Fact> looked;
   for (const fs::path& place : places) {
@@ -91,7 +92,8 @@ inline MnistLike load_mnist_like(const std::string& dir = {}, const std::string&
       const bool images = i % 2 == 0;
       files[i] = detail::find_idx(place, parts[i / 2], images ? "images" : "labels", images ? 3 : 1);
       if (!files[i])
-        missing += (missing.empty() ? "" : ", ") + std::string(parts[i / 2]) + (images ? "-images-idx3-ubyte" : "-labels-idx1-ubyte");
+        missing +=
+            (missing.empty() ? "" : ", ") + std::string(parts[i / 2]) + (images ? "-images-idx3-ubyte" : "-labels-idx1-ubyte");
     }
     if (missing.empty()) {
       set.directory = place;
@@ -118,19 +120,22 @@ inline MnistLike load_mnist_like(const std::string& dir = {}, const std::string&
     const io::IdxArray &images = arrays[i], &labels = arrays[i + 1];
     if (images.shape[0] != labels.shape[0])
       fail("load_mnist_like", "the numbers of pictures and labels differ",
-           {{"images", images.shape.str() + " in " + files[i]->string()}, {"labels", labels.shape.str() + " in " + files[i + 1]->string()}},
+           {{"images", images.shape.str() + " in " + files[i]->string()},
+            {"labels", labels.shape.str() + " in " + files[i + 1]->string()}},
            std::to_string(images.shape[0]) + " labels", at);
     const auto bad = std::find_if(labels.bytes.begin(), labels.bytes.end(), [](uint8_t l) { return l > 9; });
     if (bad != labels.bytes.end()) {
       const int64_t n = bad - labels.bytes.begin();
       fail("load_mnist_like", "a label is out of range",
-           {{"file", files[i + 1]->string()}, {"offset", std::to_string(n + 8) + " of the data (label " + std::to_string(n) + ")"}},
+           {{"file", files[i + 1]->string()},
+            {"offset", std::to_string(n + 8) + " of the data (label " + std::to_string(n) + ")"}},
            "labels 0 to 9, got " + std::to_string(*bad), at);
     }
   }
   if (arrays[0].shape[1] != arrays[2].shape[1] || arrays[0].shape[2] != arrays[2].shape[2])
     fail("load_mnist_like", "train and test pictures differ in size",
-         {{"train", arrays[0].shape.str() + " in " + files[0]->string()}, {"test", arrays[2].shape.str() + " in " + files[2]->string()}},
+         {{"train", arrays[0].shape.str() + " in " + files[0]->string()},
+          {"test", arrays[2].shape.str() + " in " + files[2]->string()}},
          "the same height and width", at);
   set.train = {std::move(arrays[0].bytes), arrays[0].shape, std::move(arrays[1].bytes)};
   set.test = {std::move(arrays[2].bytes), arrays[2].shape, std::move(arrays[3].bytes)};

@@ -55,8 +55,8 @@ inline void write_atomically(const std::filesystem::path& path, std::span<const 
   const auto failed = [&](const char* what) {
     const std::string reason = std::strerror(errno);
     fs::remove(temporary, ec);
-    fail("write file", what, {{"file", path.string()}, {"reason", reason}}, "a directory that can be written to, with free space",
-         at);
+    fail("write file", what, {{"file", path.string()}, {"reason", reason}},
+         "a directory that can be written to, with free space", at);
   };
   File f(std::fopen(temporary.c_str(), "wb"));
   if (!f) failed("cannot create the file");

@@ -22,7 +22,11 @@ class ByteReader {
  public:
   /// `op` is the name that errors carry, e.g. "read_idx".
   ByteReader(const std::filesystem::path& path, std::string op, Where at = Where::current())
-      : path_(path), op_(std::move(op)), at_(at), source_{open_for_reading(path, at), std::vector<uint8_t>(kBlock)}, bits_(source_) {
+      : path_(path),
+        op_(std::move(op)),
+        at_(at),
+        source_{open_for_reading(path, at), std::vector<uint8_t>(kBlock)},
+        bits_(source_) {
     std::error_code ec;
     file_size_ = std::filesystem::file_size(path, ec);
     uint8_t magic[2] = {};
@@ -84,7 +88,8 @@ class ByteReader {
 
   [[noreturn]] void damaged_gzip(const std::string& problem, const std::string& expected) const {
     fail(op_, problem,
-         {{"file", path_.string()}, {"offset", std::to_string(bits_.offset()) + " of " + std::to_string(file_size_) + " (gzip)"}},
+         {{"file", path_.string()},
+          {"offset", std::to_string(bits_.offset()) + " of " + std::to_string(file_size_) + " (gzip)"}},
          expected, at_);
   }
   void header_bytes(uint8_t* to, std::size_t n) {
@@ -95,18 +100,19 @@ class ByteReader {
     header_bytes(h, 10);
     if (h[0] != 0x1f || h[1] != 0x8b)
       damaged_gzip("bytes after the end of the gzip data", "the end of the file, or another gzip member (1f 8b)");
-    if (h[2] != 8 || (h[3] & 0xe0)) damaged_gzip("a gzip header with an unknown method or flags", "method 8 (deflate), flags below 0x20");
-    if (h[3] & 4) {   // extra field
+    if (h[2] != 8 || (h[3] & 0xe0))
+      damaged_gzip("a gzip header with an unknown method or flags", "method 8 (deflate), flags below 0x20");
+    if (h[3] & 4) {  // extra field
       header_bytes(b, 2);
       std::vector<uint8_t> skipped(b[0] | std::size_t{b[1]} << 8);
       header_bytes(skipped.data(), skipped.size());
     }
-    for (int text = (h[3] >> 3 & 1) + (h[3] >> 4 & 1); text > 0; --text)   // file name, comment
+    for (int text = (h[3] >> 3 & 1) + (h[3] >> 4 & 1); text > 0; --text)  // file name, comment
       do header_bytes(b, 1);
       while (b[0] != 0);
-    if (h[3] & 2) header_bytes(b, 2);   // CRC of the header
+    if (h[3] & 2) header_bytes(b, 2);  // CRC of the header
     inflate_->start();
-    crc_ = 0;   // of no bytes
+    crc_ = 0;  // of no bytes
     length_ = 0;
   }
   // The next piece of inflated data; false at the end of the file.
@@ -116,7 +122,9 @@ class ByteReader {
         bits_.align();
         uint8_t t[8];
         if (bits_.bytes(t, 8) != 8) damaged_gzip("the gzip data ends before its check sum", "8 more bytes: CRC-32 and length");
-        const auto u32 = [&t](int i) { return t[i] | uint32_t{t[i + 1]} << 8 | uint32_t{t[i + 2]} << 16 | uint32_t{t[i + 3]} << 24; };
+        const auto u32 = [&t](int i) {
+          return t[i] | uint32_t{t[i + 1]} << 8 | uint32_t{t[i + 2]} << 16 | uint32_t{t[i + 3]} << 24;
+        };
         if (u32(0) != crc_) damaged_gzip("the check sum (CRC-32) of the inflated data is wrong", "undamaged data");
         if (u32(4) != static_cast<uint32_t>(length_))
           damaged_gzip("the length in the gzip trailer is wrong", std::to_string(length_) + ", got " + std::to_string(u32(4)));
@@ -127,7 +135,8 @@ class ByteReader {
         }
         begin_member();
       }
-      if (const char* wrong = inflate_->run()) damaged_gzip(std::string("corrupt gzip data: ") + wrong, "an undamaged gzip file");
+      if (const char* wrong = inflate_->run())
+        damaged_gzip(std::string("corrupt gzip data: ") + wrong, "an undamaged gzip file");
       fresh_ = inflate_->data();
       left_ = inflate_->size();
       crc_ = static_cast<uint32_t>(crc32(crc_, fresh_, static_cast<uInt>(left_)));

@@ -27,12 +27,18 @@ enum class IdxType : uint8_t { u8 = 0x08, i8 = 0x09, i16 = 0x0b, i32 = 0x0c, f32
 
 inline const char* name_of(IdxType t) {
   switch (t) {
-    case IdxType::u8: return "uint8";
-    case IdxType::i8: return "int8";
-    case IdxType::i16: return "int16";
-    case IdxType::i32: return "int32";
-    case IdxType::f32: return "float32";
-    case IdxType::f64: return "float64";
+    case IdxType::u8:
+      return "uint8";
+    case IdxType::i8:
+      return "int8";
+    case IdxType::i16:
+      return "int16";
+    case IdxType::i32:
+      return "int32";
+    case IdxType::f32:
+      return "float32";
+    case IdxType::f64:
+      return "float64";
   }
   return "unknown";
 }
@@ -43,7 +49,7 @@ inline int size_of(IdxType t) {
 struct IdxArray {
   IdxType type = IdxType::u8;
   Shape shape;
-  std::vector<uint8_t> bytes;   ///< elements in the machine's byte order
+  std::vector<uint8_t> bytes;  ///< elements in the machine's byte order
 };
 
 namespace detail {
@@ -62,7 +68,8 @@ inline std::string hex(unsigned v) {
 inline IdxArray read_idx(const std::filesystem::path& path, Where at = Where::current()) {
   ByteReader in(path, "read_idx", at);
   uint8_t h[4];
-  if (const std::size_t n = in.read(h, 4); n < 4) in.damaged("the file ends inside the header", "4 bytes: 0, 0, type, dimensions", n);
+  if (const std::size_t n = in.read(h, 4); n < 4)
+    in.damaged("the file ends inside the header", "4 bytes: 0, 0, type, dimensions", n);
   if (h[0] != 0 || h[1] != 0)
     in.damaged("not an IDX file: it begins with " + detail::hex(h[0]) + " " + detail::hex(h[1]), "two zero bytes", 0);
   if (h[2] < 0x08 || h[2] > 0x0e || h[2] == 0x0a)
@@ -79,7 +86,8 @@ inline IdxArray read_idx(const std::filesystem::path& path, Where at = Where::cu
     uint8_t e[4];
     const uint64_t where = in.offset();
     if (const std::size_t n = in.read(e, 4); n < 4)
-      in.damaged("the file ends inside the header", "4 bytes: extent " + std::to_string(d) + " of " + std::to_string(h[3]), where + n);
+      in.damaged("the file ends inside the header", "4 bytes: extent " + std::to_string(d) + " of " + std::to_string(h[3]),
+                 where + n);
     const uint64_t extent = uint64_t{e[0]} << 24 | uint64_t{e[1]} << 16 | uint64_t{e[2]} << 8 | e[3];
     a.shape.push_back(static_cast<int64_t>(extent));
     if (extent != 0 && total > uint64_t{INT64_MAX} / extent)
@@ -87,9 +95,9 @@ inline IdxArray read_idx(const std::filesystem::path& path, Where at = Where::cu
     total *= extent;
   }
   const auto too_short = [&](uint64_t have) {
-    in.damaged("the data is cut off", std::to_string(total) + " bytes of " + name_of(a.type) + " " + a.shape.str() + " after the header, got " +
-                                          (in.compressed() && have == UINT64_MAX ? "fewer than the compressed file can hold"
-                                                                                 : std::to_string(have)),
+    in.damaged("the data is cut off",
+               std::to_string(total) + " bytes of " + name_of(a.type) + " " + a.shape.str() + " after the header, got " +
+                   (in.compressed() && have == UINT64_MAX ? "fewer than the compressed file can hold" : std::to_string(have)),
                in.offset());
   };
   const uint64_t possible = in.at_most_left();
@@ -108,7 +116,8 @@ inline IdxArray read_idx(const std::filesystem::path& path, Where at = Where::cu
   }
   const uint64_t end = in.offset();
   if (uint8_t extra; in.read(&extra, 1) == 1)
-    in.damaged("more data than the header says", "the end of the data after " + std::string(name_of(a.type)) + " " + a.shape.str(), end);
+    in.damaged("more data than the header says",
+               "the end of the data after " + std::string(name_of(a.type)) + " " + a.shape.str(), end);
   detail::swap_elements(a.bytes, static_cast<std::size_t>(size_of(a.type)));
   return a;
 }
@@ -142,7 +151,8 @@ inline void write_idx(const std::filesystem::path& path, const IdxArray& a, Wher
   const int r = deflate(&z, Z_FINISH);
   packed.resize(z.total_out);
   deflateEnd(&z);
-  if (r != Z_STREAM_END) fail("write_idx", "zlib could not compress the data", {{"file", path.string()}}, "less than 4 GiB", at);
+  if (r != Z_STREAM_END)
+    fail("write_idx", "zlib could not compress the data", {{"file", path.string()}}, "less than 4 GiB", at);
   write_atomically(path, packed, at);
 }
 

@@ -12,7 +12,8 @@ namespace gradus::io {
 
 /// Bits from a stream of bytes that arrives in blocks, least significant bit first. The source is asked for the next
 /// block when one is used up: `bool next(const uint8_t*& begin, const uint8_t*& end)`, false at the end of the file.
-template <class Source> class BitReader {
+template <class Source>
+class BitReader {
  public:
   explicit BitReader(Source& source) : source_(&source) {}
 
@@ -99,23 +100,25 @@ struct InflateEntry {
   enum Kind : uint8_t { literal, copy, end_of_block, link, invalid };
   uint16_t base;
   uint8_t total;
-  uint8_t code_and_kind;   // code in the low 4 bits, kind above
+  uint8_t code_and_kind;  // code in the low 4 bits, kind above
   Kind kind() const { return static_cast<Kind>(code_and_kind >> 4); }
   unsigned code() const { return code_and_kind & 15u; }
 };
 
 /// Table for canonical Huffman codes of at most 15 bits; first level `P` bits wide.
-template <int P, int Symbols> struct InflateTable {
+template <int P, int Symbols>
+struct InflateTable {
   // A second table is as wide as the longest code needs; at most one for each symbol.
   InflateEntry entries[(1 << P) + (P < 15 ? Symbols << (15 - P) : 0)];
 
   /// `meaning(symbol)` gives base, extra bits (in total) and kind. False for a set of lengths that is no code.
-  template <class Meaning> bool build(const uint8_t* lengths, int n, bool may_be_single, Meaning meaning) {
+  template <class Meaning>
+  bool build(const uint8_t* lengths, int n, bool may_be_single, Meaning meaning) {
     uint16_t count[16] = {}, next[16] = {};
     for (int s = 0; s < n; ++s) ++count[lengths[s]];
     int longest = 15;
     while (longest > 0 && count[longest] == 0) --longest;
-    int left = 1, used = 0;   // left: free code words of the current length
+    int left = 1, used = 0;  // left: free code words of the current length
     for (int l = 1; l <= 15; ++l) {
       left = 2 * left - count[l];
       if (left < 0) return false;
@@ -155,7 +158,8 @@ template <int P, int Symbols> struct InflateTable {
 }  // namespace detail
 
 /// Inflates one DEFLATE stream after another out of `bits` into its own buffer.
-template <class Source> class Inflate {
+template <class Source>
+class Inflate {
  public:
   explicit Inflate(BitReader<Source>& bits) : bits_(bits), buffer_(new uint8_t[kBuffer]) {}
 
@@ -217,9 +221,8 @@ template <class Source> class Inflate {
     } else if (const char* wrong = read_lengths(lengths, nlit, ndist)) {
       return wrong;
     }
-    const bool good =
-        litlen_.build(lengths, static_cast<int>(nlit), true, [](int s) { return litlen_meaning(s); }) &&
-        dist_.build(lengths + nlit, static_cast<int>(ndist), true, [](int s) { return dist_meaning(s); });
+    const bool good = litlen_.build(lengths, static_cast<int>(nlit), true, [](int s) { return litlen_meaning(s); }) &&
+                      dist_.build(lengths + nlit, static_cast<int>(ndist), true, [](int s) { return dist_meaning(s); });
     if (!good) return "a set of Huffman code lengths is over-subscribed or incomplete";
     state_ = State::codes;
     return nullptr;
@@ -239,7 +242,8 @@ template <class Source> class Inflate {
       code_lengths[order[i]] = static_cast<uint8_t>(v);
     }
     const auto meaning = [](int s) { return Entry{static_cast<uint16_t>(s), 0, Entry::literal << 4}; };
-    if (!lengths_.build(code_lengths, 19, false, meaning)) return "the code of the code lengths is over-subscribed or incomplete";
+    if (!lengths_.build(code_lengths, 19, false, meaning))
+      return "the code of the code lengths is over-subscribed or incomplete";
     const uint32_t n = nlit + ndist;
     for (uint32_t i = 0; i < n;) {
       bits_.refill();
@@ -274,7 +278,7 @@ template <class Source> class Inflate {
     uint8_t* out = buffer_.get() + out_;
     uint8_t* const limit = buffer_.get() + kBuffer - kMargin;
     const uint8_t* const history = buffer_.get() + history_;
-    BitReader<Source> bits = bits_;   // a local copy, which stays in registers
+    BitReader<Source> bits = bits_;  // a local copy, which stays in registers
     const auto leave = [&](const char* wrong) {
       bits_ = bits;
       out_ = static_cast<std::size_t>(out - buffer_.get());
@@ -283,7 +287,7 @@ template <class Source> class Inflate {
     while (out < limit) {
       bits.refill();
       Entry e = litlen_.entries[bits.peek() & 2047];
-      if (bits.count() >= 56) {   // three literals of at most 15 bits leave 11: look at the next, refill before using it
+      if (bits.count() >= 56) {  // three literals of at most 15 bits leave 11: look at the next, refill before using it
         for (int i = 0; i < 3 && e.kind() == Entry::literal; ++i) {
           *out++ = static_cast<uint8_t>(e.base);
           bits.drop(e.total);
@@ -327,7 +331,7 @@ template <class Source> class Inflate {
       const uint8_t* from = out - distance;
       uint8_t* const end = out + length;
       if (distance >= 8) {
-        do {   // may write up to 7 bytes too many, into the margin
+        do {  // may write up to 7 bytes too many, into the margin
           std::memcpy(out, from, 8);
           out += 8;
           from += 8;
@@ -344,8 +348,8 @@ template <class Source> class Inflate {
   }
 
   static Entry litlen_meaning(int s) {
-    constexpr uint16_t base[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115,
-                                   131, 163, 195, 227, 258};
+    constexpr uint16_t base[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
+                                   31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
     constexpr uint8_t extra[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
     if (s < 256) return {static_cast<uint16_t>(s), 0, Entry::literal << 4};
     if (s == 256) return {0, 0, Entry::end_of_block << 4};

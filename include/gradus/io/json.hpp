@@ -83,13 +83,14 @@ class JsonWriter {
   JsonWriter& value(const char* s) { return value(std::string_view(s)); }
   JsonWriter& value(bool b) { return raw(b ? "true" : "false"); }
   template <std::integral I>
-    requires(!std::same_as<I, bool>)
-  JsonWriter& value(I i) {
-    return raw(std::to_string(i));
+  requires(!std::same_as<I, bool>) JsonWriter& value(I i) { return raw(std::to_string(i)); }
+  template <std::floating_point F>
+  JsonWriter& value(F f) {
+    return raw(json_number(f));
   }
-  template <std::floating_point F> JsonWriter& value(F f) { return raw(json_number(f)); }
   /// An array of numbers on one line.
-  template <class V> JsonWriter& numbers(const V& values) {
+  template <class V>
+  JsonWriter& numbers(const V& values) {
     array();
     levels_.back().flat = true;
     for (const auto v : values) value(v);

@@ -23,7 +23,9 @@ struct Image {
 
   Image() = default;
   Image(int width, int height, int channels, uint8_t fill = 0)
-      : width(width), height(height), channels(channels),
+      : width(width),
+        height(height),
+        channels(channels),
         pixels(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * static_cast<std::size_t>(channels), fill) {}
   Image(int width, int height, int channels, std::vector<uint8_t> pixels)
       : width(width), height(height), channels(channels), pixels(std::move(pixels)) {}
@@ -44,8 +46,8 @@ inline Image image_from_chw(std::span<const float> x, int C, int H, int W, float
   Image image(W, H, C);
   if (x.size() != image.pixels.size())
     fail("image_from_chw", "the number of values does not match the extents",
-         {{"extents", Shape{C, H, W}.str()}, {"values", std::to_string(x.size())}}, std::to_string(image.pixels.size()) + " values",
-         at);
+         {{"extents", Shape{C, H, W}.str()}, {"values", std::to_string(x.size())}},
+         std::to_string(image.pixels.size()) + " values", at);
   const std::size_t plane = static_cast<std::size_t>(H) * static_cast<std::size_t>(W), channels = static_cast<std::size_t>(C);
   for (std::size_t c = 0; c < channels; ++c)
     for (std::size_t i = 0; i < plane; ++i) {
@@ -63,8 +65,8 @@ inline std::vector<uint8_t> encode_png(const Image& image, Where at = Where::cur
   const std::size_t rows = sane ? static_cast<std::size_t>(image.height) : 0;
   if (!sane || image.pixels.size() != stride * rows)
     fail("encode_png", "the picture's extents and its bytes do not agree",
-         {{"extents", std::to_string(image.width) + " x " + std::to_string(image.height) + ", " + std::to_string(image.channels) +
-                          " channels"},
+         {{"extents", std::to_string(image.width) + " x " + std::to_string(image.height) + ", " +
+                          std::to_string(image.channels) + " channels"},
           {"bytes", std::to_string(image.pixels.size())}},
          "positive extents, 1 to 4 channels, width * height * channels bytes", at);
 
@@ -104,18 +106,28 @@ inline std::vector<uint8_t> encode_png(const Image& image, Where at = Where::cur
   const auto u32 = [&out](std::size_t v) {
     for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<uint8_t>(v >> shift));
   };
-  const auto chunk = [&](const char (&type)[5], const uint8_t* data, std::size_t n) {
+  const auto chunk = [&](const char(&type)[5], const uint8_t* data, std::size_t n) {
     u32(n);
     const std::size_t begin = out.size();
     out.insert(out.end(), type, type + 4);
     if (n) out.insert(out.end(), data, data + n);
-    u32(crc32(0, out.data() + begin, static_cast<uInt>(n + 4)));   // over type and data
+    u32(crc32(0, out.data() + begin, static_cast<uInt>(n + 4)));  // over type and data
   };
-  constexpr uint8_t colour_type[] = {0, 4, 2, 6};   // grey, grey+alpha, RGB, RGBA
+  constexpr uint8_t colour_type[] = {0, 4, 2, 6};  // grey, grey+alpha, RGB, RGBA
   const auto be = [](int v, int shift) { return static_cast<uint8_t>(static_cast<uint32_t>(v) >> shift); };
-  const uint8_t header[13] = {be(image.width, 24),  be(image.width, 16),  be(image.width, 8),  be(image.width, 0),
-                              be(image.height, 24), be(image.height, 16), be(image.height, 8), be(image.height, 0),
-                              8, colour_type[image.channels - 1], 0, 0, 0};
+  const uint8_t header[13] = {be(image.width, 24),
+                              be(image.width, 16),
+                              be(image.width, 8),
+                              be(image.width, 0),
+                              be(image.height, 24),
+                              be(image.height, 16),
+                              be(image.height, 8),
+                              be(image.height, 0),
+                              8,
+                              colour_type[image.channels - 1],
+                              0,
+                              0,
+                              0};
   chunk("IHDR", header, sizeof header);
   chunk("IDAT", packed.data(), packed_size);
   chunk("IEND", nullptr, 0);
