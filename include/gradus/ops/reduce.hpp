@@ -211,7 +211,7 @@ template <class T, class D> Tensor<T, D> prod(const Tensor<T, D>& x, const Dims&
 /// log sum_r e^{x_r}; the maximum is taken out first.
 template <Floating T, class D>
 Tensor<T, D> logsumexp(const Tensor<T, D>& x, const Dims& dims, bool keepdim = false, Where at = Where::current()) {
-  Tensor<T, D> m = amax(x.detach(), dims, true, at);
+  Tensor<T, D> m = x.numel() > 0 ? amax(x.detach(), dims, true, at) : sum(x.detach(), dims, true, at);   // of nothing: log 0
   m = where(isfinite(m, at), m, 0.0, at);                   // all -inf, or an inf: nothing to take out
   const auto y = add(log(sum(exp(sub(x, m, at), at), dims, true, at), at), m, at);
   if (keepdim) return y;
