@@ -36,7 +36,8 @@ h2 { font-size: 20px; margin: 40px 0 12px; padding-bottom: 6px; border-bottom: 1
 p { margin: 10px 0; max-width: 75ch; }
 a { color: var(--accent); }
 .citation { color: var(--muted); margin: 0; }
-.claim { margin: 18px 0 0; padding: 12px 18px; border-left: 4px solid var(--accent); background: var(--soft); border-radius: 0 8px 8px 0; max-width: none; }
+.claim { margin: 18px 0 0; padding: 12px 18px; border-left: 4px solid var(--accent); background: var(--soft);
+  border-radius: 0 8px 8px 0; max-width: none; }
 .claim b { display: block; font-size: 12px; text-transform: uppercase; letter-spacing: .06em; color: var(--muted); }
 .keys { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 14px; margin: 22px 0; }
 .key { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 18px; }
@@ -56,14 +57,16 @@ td.name { white-space: normal; }
 .pill.bad { color: var(--bad); background: var(--badbg); }
 .figures { display: flex; flex-wrap: wrap; gap: 18px; margin: 16px 0; }
 .figures > figure { flex: 1 1 460px; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 8px; min-width: 0; }
+figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 8px;
+  min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; max-height: 640px; }
 figure > figcaption { color: var(--muted); font-size: 14px; padding: 4px 10px 6px; }
 .pictures { padding: 14px 18px; margin: 16px 0; overflow-x: auto; }
 .pictures h3 { font-size: 15px; margin: 0 0 12px; }
 .pictures > figcaption { padding: 10px 0 0; }
 .grid { display: grid; gap: 14px 10px; justify-content: start; justify-items: center; align-items: start; }
-.grid div { text-align: center; font-size: 12px; line-height: 1.3; color: var(--muted); max-width: 130px; overflow-wrap: anywhere; white-space: pre-line; }
+.grid div { text-align: center; font-size: 12px; line-height: 1.3; color: var(--muted); max-width: 130px;
+  overflow-wrap: anywhere; white-space: pre-line; }
 .grid .head { align-self: end; font-weight: 600; }
 .grid .side { align-self: center; justify-self: end; text-align: right; font-weight: 600; padding-right: 6px; }
 .grid img { display: block; margin: 0 auto 5px; border-radius: 4px; outline: 1px solid var(--line); }
@@ -71,10 +74,12 @@ figure > figcaption { color: var(--muted); font-size: 14px; padding: 4px 10px 6p
 .grid img.good { outline: 2px solid var(--good); }
 .grid img.bad { outline: 2px solid var(--bad); }
 footer { margin-top: 44px; padding-top: 14px; border-top: 1px solid var(--line); color: var(--muted); font-size: 13px; }
-footer code { display: block; white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft); color: var(--ink); padding: 10px 14px; border-radius: 8px; font-size: 13px; }
+footer code { display: block; white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft); color: var(--ink);
+  padding: 10px 14px; border-radius: 8px; font-size: 13px; }
 footer dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 12px 0; }
 footer dt { font-weight: 600; } footer dd { margin: 0; overflow-wrap: anywhere; }
-@media print { main { padding: 0; max-width: none; } h2 { break-after: avoid; } figure, .wide, .key { break-inside: avoid; } })";
+@media print { main { padding: 0; max-width: none; } h2 { break-after: avoid;
+  } figure, .wide, .key { break-inside: avoid; } })";
 }  // namespace detail
 
 class Report {

@@ -46,17 +46,21 @@ namespace detail {
 /// The look of every drawing, and of the page around it. Series colours are told apart with the common forms of colour
 /// blindness and keep a contrast of 3 to 1 on both backgrounds.
 inline constexpr const char* kColours = R"(
-:root, svg.gradus { --bg:#ffffff; --card:#ffffff; --soft:#f4f6f8; --ink:#1d2733; --muted:#5d6b7a; --line:#d5dbe1; --grid:#e8ecf0;
+:root, svg.gradus {
+  --bg:#ffffff; --card:#ffffff; --soft:#f4f6f8; --ink:#1d2733; --muted:#5d6b7a; --line:#d5dbe1; --grid:#e8ecf0;
   --accent:#2a6fc9; --good:#1c7f4a; --goodbg:#e6f5ec; --bad:#c0303a; --badbg:#fdeaea;
   --s0:#2a6fc9; --s1:#d9661f; --s2:#16906a; --s3:#b8428c; --s4:#7a5bd0; --s5:#a07d10; --s6:#1a95a8; --s7:#7b8794; }
-@media (prefers-color-scheme: dark) { :root, svg.gradus { --bg:#12171d; --card:#1a2128; --soft:#202932; --ink:#e4e9ee; --muted:#9aa8b6;
+@media (prefers-color-scheme: dark) { :root, svg.gradus {
+  --bg:#12171d; --card:#1a2128; --soft:#202932; --ink:#e4e9ee; --muted:#9aa8b6;
   --line:#35414d; --grid:#28323c; --accent:#6ea8ef; --good:#5cc98d; --goodbg:#17352a; --bad:#f0757c; --badbg:#3b2024;
   --s0:#5b9df0; --s1:#f08a4b; --s2:#3dbd93; --s3:#dd6fb4; --s4:#a389f0; --s5:#cfa935; --s6:#45bccf; --s7:#98a4b0; } })";
 
 inline constexpr const char* kSvgStyle = R"(
-svg.gradus { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; font-size: 13px; }
+svg.gradus { font-size: 13px;
+  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 svg.gradus text { fill: var(--ink); }
-svg.gradus .tick { fill: var(--muted); font-size: 12px; font-variant-numeric: tabular-nums; }
+svg.gradus .tick { fill: var(--muted); font-size: 12px;
+  font-variant-numeric: tabular-nums; }
 svg.gradus .title { font-size: 15px; font-weight: 600; }
 svg.gradus .grid { stroke: var(--grid); stroke-width: 1; }
 svg.gradus .axis { stroke: var(--line); stroke-width: 1.2; fill: none; }
@@ -92,7 +96,7 @@ inline double text_width(std::string_view s, double size = 13) {
   return w * size;
 }
 
-/// "0.25", "12,000", "3e-05" with as many decimals as the step needs.
+/// "0.25", "12000", "3e-05" with as many decimals as the step needs.
 inline std::string tick_text(double v, double step) {
   char b[48];
   if (std::fabs(v) < step * 1e-9) v = 0;
