@@ -12,16 +12,22 @@ namespace {
 
 Double run_conv(const recorded::Case& c, const List& x) {
   const bool same = c.has("padding") && c.attrs.at("padding").is_string();
-  const ConvOptions o{.stride = check::axes(c, "stride"), .padding = same ? PerAxis() : check::axes(c, "padding"), .dilation = check::axes(c, "dilation"),
-                      .groups = c.attr<int64_t>("groups", 1), .same = same};
+  const ConvOptions o{.stride = check::axes(c, "stride"),
+                      .padding = same ? PerAxis() : check::axes(c, "padding"),
+                      .dilation = check::axes(c, "dilation"),
+                      .groups = c.attr<int64_t>("groups", 1),
+                      .same = same};
   const Double b = x.size() > 2 ? x[2] : Double();
   if (c.op == "conv1d") return conv1d(x[0], x[1], b, o);
   if (c.op == "conv2d") return conv2d(x[0], x[1], b, o);
   return conv3d(x[0], x[1], b, o);
 }
 Double run_transpose(const recorded::Case& c, const List& x) {
-  const ConvTransposeOptions o{.stride = check::axes(c, "stride"), .padding = check::axes(c, "padding"), .output_padding = check::axes(c, "output_padding"),
-                               .dilation = check::axes(c, "dilation"), .groups = c.attr<int64_t>("groups", 1)};
+  const ConvTransposeOptions o{.stride = check::axes(c, "stride"),
+                               .padding = check::axes(c, "padding"),
+                               .output_padding = check::axes(c, "output_padding"),
+                               .dilation = check::axes(c, "dilation"),
+                               .groups = c.attr<int64_t>("groups", 1)};
   const Double b = x.size() > 2 ? x[2] : Double();
   if (c.op == "conv_transpose1d") return conv_transpose1d(x[0], x[1], b, o);
   if (c.op == "conv_transpose2d") return conv_transpose2d(x[0], x[1], b, o);
@@ -50,16 +56,25 @@ TEST_CASE("conv_transpose: recorded outputs and gradients") {
 
 TEST_CASE("conv: first and second derivatives") {
   const Double x = uniform({2, 4, 7}), w = uniform({4, 2, 3}, -1, 1, 2), b = uniform({4}, -1, 1, 3);
-  check::gradients([](const List& v) { return conv1d(v[0], v[1], v[2], {.stride = 2, .padding = 1, .groups = 2}); }, List{x, w, b});
+  check::gradients([](const List& v) { return conv1d(v[0], v[1], v[2], {.stride = 2, .padding = 1, .groups = 2}); },
+                   List{x, w, b});
   const Double image = uniform({1, 2, 5, 4}), w2 = uniform({3, 2, 2, 3}, -1, 1, 2), b2 = uniform({3}, -1, 1, 3);
-  check::gradients([](const List& v) { return conv2d(v[0], v[1], v[2], {.stride = {2, 1}, .padding = {0, 2}, .dilation = {2, 1}}); }, List{image, w2, b2});
+  check::gradients(
+      [](const List& v) {
+        return conv2d(v[0], v[1], v[2], {.stride = {2, 1}, .padding = {0, 2}, .dilation = {2, 1}});
+      },
+      List{image, w2, b2});
   const Double volume = uniform({1, 1, 3, 3, 2}), w3 = uniform({2, 1, 2, 2, 2}, -1, 1, 2);
   check::gradients([](const List& v) { return conv3d(v[0], v[1], Double(), {.padding = {0, 1, 0}}); }, List{volume, w3});
 }
 
 TEST_CASE("conv_transpose: first and second derivatives") {
   const Double x = uniform({1, 2, 3, 2}), w = uniform({2, 2, 2, 3}, -1, 1, 2), b = uniform({2}, -1, 1, 3);
-  check::gradients([](const List& v) { return conv_transpose2d(v[0], v[1], v[2], {.stride = 2, .padding = {0, 1}, .output_padding = 1}); }, List{x, w, b});
+  check::gradients(
+      [](const List& v) {
+        return conv_transpose2d(v[0], v[1], v[2], {.stride = 2, .padding = {0, 1}, .output_padding = 1});
+      },
+      List{x, w, b});
 }
 
 TEST_CASE("conv: the gradient ops are each other's derivatives") {
@@ -72,7 +87,7 @@ TEST_CASE("conv: the gradient ops are each other's derivatives") {
 
 TEST_CASE("conv: a third derivative") {
   const Double x = check::leaf(uniform({1, 1, 4, 4})), w = check::leaf(uniform({1, 1, 2, 2}, -1, 1, 2));
-  const Double loss = sum(square(conv2d(x, w)));                        // quadratic in x and in w
+  const Double loss = sum(square(conv2d(x, w)));  // quadratic in x and in w
   const Double dx = grad(loss, x, {.create_graph = true});
   const Double dxdw = grad(sum(dx), w, {.create_graph = true});
   const Double third = grad(sum(dxdw), w, {.create_graph = true});
@@ -91,9 +106,10 @@ TEST_CASE("conv: a 1x1 kernel is a matrix product, strided views are read right"
   const Double y = conv2d(x, w);
   const Double product = matmul(reshape(w, {6, 3}), reshape(x, {2, 3, 20}));
   CHECK(check::difference(reshape(y, {2, 6, 20}), product) == "");
-  const Double turned = transpose(uniform({2, 3, 5, 4}, -1, 1, 3), 2, 3);   // [2, 3, 4, 5], not contiguous
+  const Double turned = transpose(uniform({2, 3, 5, 4}, -1, 1, 3), 2, 3);  // [2, 3, 4, 5], not contiguous
   CHECK(check::difference(conv2d(turned, w), conv2d(turned.contiguous(), w)) == "");
-  check::gradients([](const List& v) { return conv2d(transpose(v[0], 2, 3), transpose(v[1], 0, 1)); }, List{uniform({1, 2, 3, 3}), uniform({2, 2, 2, 1})});
+  check::gradients([](const List& v) { return conv2d(transpose(v[0], 2, 3), transpose(v[1], 0, 1)); },
+                   List{uniform({1, 2, 3, 3}), uniform({2, 2, 2, 1})});
 }
 
 TEST_CASE("conv: an empty batch") {
@@ -125,18 +141,39 @@ TEST_CASE("conv: error texts") {
   const Double x = uniform({1, 3, 5, 5}), w = uniform({4, 2, 3, 3});
   const auto text = [](auto f) { return check::error_of(f); };
   CHECK(check::missing(text([&] { conv2d(x, w); }),
-                       {"gradus: conv2d(x, w): the channels of x and w differ", "float64 cpu [1, 3, 5, 5]", "float64 cpu [4, 2, 3, 3]",
-                        "w.size(1) == x.size(1) / groups == 3, got 2", "conv_test.cpp:"}) == "");
-  CHECK(check::missing(text([&] { conv1d(x, w); }), {"conv1d(x, w): wrong number of dimensions", "x [N, C, L] and w [K, C/groups, k]"}) == "");
-  CHECK(check::missing(text([&] { conv2d(x, uniform({4, 3, 3, 3}), uniform({3})); }), {"bias", "float64 cpu [3]", "shape [4]"}) == "");
-  CHECK(check::missing(text([&] { conv2d(x, uniform({4, 3, 7, 3}), Double(), {.padding = {0, 1}}); }),
+                       {"gradus: conv2d(x, w): the channels of x and w differ", "float64 cpu [1, 3, 5, 5]",
+                        "float64 cpu [4, 2, 3, 3]", "w.size(1) == x.size(1) / groups == 3, got 2", "conv_test.cpp:"}) == "");
+  CHECK(check::missing(text([&] { conv1d(x, w); }),
+                       {"conv1d(x, w): wrong number of dimensions", "x [N, C, L] and w [K, C/groups, k]"}) == "");
+  CHECK(check::missing(text([&] {
+                         conv2d(x, uniform({4, 3, 3, 3}), uniform({3}));
+                       }),
+                       {"bias", "float64 cpu [3]", "shape [4]"}) == "");
+  CHECK(check::missing(text([&] {
+                         conv2d(x, uniform({4, 3, 7, 3}), Double(), {.padding = {0, 1}});
+                       }),
                        {"the kernel does not fit", "axis 2 has 5 < 7"}) == "");
-  CHECK(check::missing(text([&] { conv2d(x, uniform({4, 1, 3, 3}), Double(), {.groups = 2}); }), {"divide into the groups", "groups    2"}) == "");
+  CHECK(check::missing(text([&] {
+                         conv2d(x, uniform({4, 1, 3, 3}), Double(), {.groups = 2});
+                       }),
+                       {"divide into the groups", "groups    2"}) == "");
   CHECK(check::missing(text([&] { conv2d(x, w, Double(), {.stride = 0}); }), {"stride is out of range", "numbers >= 1"}) == "");
-  CHECK(check::missing(text([&] { conv2d(x, w, Double(), {.padding = {1, 1, 1}}); }), {"padding is out of range", "[1, 1, 1]", "1 or 2 numbers"}) == "");
-  CHECK(check::missing(text([&] { conv2d(x, uniform({4, 3, 3, 3}), Double(), {.stride = 2, .same = true}); }), {"same padding with a stride"}) == "");
-  CHECK(check::missing(text([&] { conv_transpose2d(x, w); }), {"conv_transpose2d(x, w)", "w.size(0) == x.size(1) == 3, got 4"}) == "");
-  CHECK(check::missing(text([&] { conv_transpose2d(x, uniform({3, 2, 3, 3}), Double(), {.stride = 2, .output_padding = 2}); }),
+  CHECK(check::missing(text([&] {
+                         conv2d(x, w, Double(), {.padding = {1, 1, 1}});
+                       }),
+                       {"padding is out of range", "[1, 1, 1]", "1 or 2 numbers"}) == "");
+  CHECK(check::missing(text([&] {
+                         conv2d(x, uniform({4, 3, 3, 3}), Double(), {.stride = 2, .same = true});
+                       }),
+                       {"same padding with a stride"}) == "");
+  CHECK(check::missing(text([&] { conv_transpose2d(x, w); }),
+                       {"conv_transpose2d(x, w)", "w.size(0) == x.size(1) == 3, got 4"}) == "");
+  CHECK(check::missing(text([&] {
+                         conv_transpose2d(x, uniform({3, 2, 3, 3}), Double(), {.stride = 2, .output_padding = 2});
+                       }),
                        {"output_padding is too large"}) == "");
-  CHECK(check::missing(text([&] { conv_transpose2d(x, uniform({3, 2, 1, 1}), Double(), {.padding = 3}); }), {"the output would be empty", "gives -1"}) == "");
+  CHECK(check::missing(text([&] {
+                         conv_transpose2d(x, uniform({3, 2, 1, 1}), Double(), {.padding = 3});
+                       }),
+                       {"the output would be empty", "gives -1"}) == "");
 }

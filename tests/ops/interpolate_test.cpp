@@ -29,19 +29,29 @@ TEST_CASE("interpolate: recorded outputs and gradients") {
   REQUIRE(cases.size() == 35);
   for (const auto& c : cases) {
     INFO(c.name);
-    const InterpolateOptions o{.size = check::axes(c, "size"), .scale = scale_of(c), .mode = mode_of(c.attr("mode", "nearest")),
+    const InterpolateOptions o{.size = check::axes(c, "size"),
+                               .scale = scale_of(c),
+                               .mode = mode_of(c.attr("mode", "nearest")),
                                .align_corners = c.attr("align_corners", false)};
     CHECK(check::recorded_difference(c, [&](const List& x) { return interpolate(x[0], o); }) == "");
   }
 }
 
 TEST_CASE("interpolate: first and second derivatives in every mode") {
-  for (const auto mode : {InterpolateMode::nearest, InterpolateMode::nearest_exact, InterpolateMode::linear, InterpolateMode::cubic, InterpolateMode::area}) {
+  for (const auto mode : {InterpolateMode::nearest, InterpolateMode::nearest_exact, InterpolateMode::linear,
+                          InterpolateMode::cubic, InterpolateMode::area}) {
     INFO(static_cast<int>(mode));
-    check::gradients([&](const Double& x) { return interpolate(mul(x, x), {.size = {5, 2}, .mode = mode}); }, uniform({1, 2, 3, 4}));
+    check::gradients(
+        [&](const Double& x) {
+          return interpolate(mul(x, x), {.size = {5, 2}, .mode = mode});
+        },
+        uniform({1, 2, 3, 4}));
   }
-  check::gradients([](const Double& x) { return interpolate(mul(x, x), {.scale = 1.5, .mode = InterpolateMode::linear, .align_corners = true}); },
-                   uniform({1, 1, 2, 3, 2}));
+  check::gradients(
+      [](const Double& x) {
+        return interpolate(mul(x, x), {.scale = 1.5, .mode = InterpolateMode::linear, .align_corners = true});
+      },
+      uniform({1, 1, 2, 3, 2}));
 }
 
 TEST_CASE("interpolate: the same size changes nothing, views are read right") {
@@ -54,11 +64,18 @@ TEST_CASE("interpolate: the same size changes nothing, views are read right") {
 
 TEST_CASE("interpolate: error texts") {
   const Double x = uniform({1, 2, 3, 4});
-  CHECK(check::missing(check::error_of([&] { interpolate(uniform({3, 4}), {.scale = 2}); }),
-                       {"gradus: interpolate: wrong number of dimensions", "float64 cpu [3, 4]", "interpolate_test.cpp:"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         interpolate(uniform({3, 4}), {.scale = 2});
+                       }),
+                       {"gradus: interpolate: wrong number of dimensions", "float64 cpu [3, 4]", "interpolate_test.cpp:"}) ==
+        "");
   CHECK(check::missing(check::error_of([&] { interpolate(x, {}); }), {"neither size nor scale"}) == "");
   CHECK(check::missing(check::error_of([&] { interpolate(x, {.size = 2, .scale = 2}); }), {"both size and scale"}) == "");
   CHECK(check::missing(check::error_of([&] { interpolate(x, {.scale = 0.2}); }), {"an empty axis", "[1, 2, 0, 0]"}) == "");
-  CHECK(check::missing(check::error_of([&] { interpolate(x, {.scale = {2, 2, 2}}); }), {"scale is out of range", "3 numbers"}) == "");
-  CHECK(check::missing(check::error_of([&] { interpolate(x, {.size = 5, .align_corners = true}); }), {"align_corners does not apply"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         interpolate(x, {.scale = {2, 2, 2}});
+                       }),
+                       {"scale is out of range", "3 numbers"}) == "");
+  CHECK(check::missing(check::error_of([&] { interpolate(x, {.size = 5, .align_corners = true}); }),
+                       {"align_corners does not apply"}) == "");
 }

@@ -13,10 +13,15 @@ namespace {
 
 Double run_pool(const recorded::Case& c, const Double& x) {
   const PerAxis kernel = check::axes(c, "kernel_size"), size = check::axes(c, "output_size");
-  const MaxPoolOptions max{.stride = check::axes(c, "stride"), .padding = check::axes(c, "padding"), .dilation = check::axes(c, "dilation"),
+  const MaxPoolOptions max{.stride = check::axes(c, "stride"),
+                           .padding = check::axes(c, "padding"),
+                           .dilation = check::axes(c, "dilation"),
                            .ceil_mode = c.attr("ceil_mode", false)};
-  const AvgPoolOptions avg{.stride = max.stride, .padding = max.padding, .ceil_mode = max.ceil_mode,
-                           .count_include_pad = c.attr("count_include_pad", true), .divisor = c.attr<int64_t>("divisor_override", 0)};
+  const AvgPoolOptions avg{.stride = max.stride,
+                           .padding = max.padding,
+                           .ceil_mode = max.ceil_mode,
+                           .count_include_pad = c.attr("count_include_pad", true),
+                           .divisor = c.attr<int64_t>("divisor_override", 0)};
   const double p = c.attr("norm_type", 2.0);
   if (c.op == "max_pool1d") return max_pool1d(x, kernel, max);
   if (c.op == "max_pool2d") return max_pool2d(x, kernel, max);
@@ -46,7 +51,7 @@ TEST_CASE("pool: recorded outputs and gradients") {
   for (const auto& c : cases) {
     INFO(c.name);
     CHECK(check::recorded_difference(c, [&](const List& x) { return run_pool(c, x[0]); }) == "");
-    if (c.outputs.size() < 2) continue;                                   // the positions of the maxima
+    if (c.outputs.size() < 2) continue;  // the positions of the maxima
     const Double x = from_vector(c.inputs[0].data, c.inputs[0].shape);
     const auto indices = c.op == "max_pool1d"   ? max_pool1d_with_indices(x, 2).second
                          : c.op == "max_pool2d" ? max_pool2d_with_indices(x, 2).second
@@ -57,12 +62,18 @@ TEST_CASE("pool: recorded outputs and gradients") {
 
 TEST_CASE("pool: first and second derivatives") {
   const Double x = uniform({2, 2, 5, 6}), line = uniform({1, 2, 7}), volume = uniform({1, 1, 4, 3, 4});
-  check::gradients([](const Double& v) { return max_pool2d(mul(v, v), 2); }, x);           // with v^2 the second derivative is not 0
-  check::gradients([](const Double& v) { return max_pool2d(mul(v, v), {3, 2}, {.stride = {1, 2}, .padding = 1, .ceil_mode = true}); }, x);
+  check::gradients([](const Double& v) { return max_pool2d(mul(v, v), 2); }, x);  // with v^2 the second derivative is not 0
+  check::gradients(
+      [](const Double& v) {
+        return max_pool2d(mul(v, v), {3, 2}, {.stride = {1, 2}, .padding = 1, .ceil_mode = true});
+      },
+      x);
   check::gradients([](const Double& v) { return max_pool1d(mul(v, v), 2, {.stride = 1, .dilation = 3}); }, line);
   check::gradients([](const Double& v) { return max_pool3d(mul(v, v), 2); }, volume);
-  check::gradients([](const Double& v) { return avg_pool2d(mul(v, v), 3, {.stride = 2, .padding = 1, .count_include_pad = false}); }, x);
-  check::gradients([](const Double& v) { return avg_pool3d(mul(v, v), 2, {.stride = 1, .padding = 1, .ceil_mode = true}); }, volume);
+  check::gradients(
+      [](const Double& v) { return avg_pool2d(mul(v, v), 3, {.stride = 2, .padding = 1, .count_include_pad = false}); }, x);
+  check::gradients([](const Double& v) { return avg_pool3d(mul(v, v), 2, {.stride = 1, .padding = 1, .ceil_mode = true}); },
+                   volume);
   check::gradients([](const Double& v) { return adaptive_avg_pool2d(mul(v, v), {3, 4}); }, x);
   check::gradients([](const Double& v) { return adaptive_max_pool2d(mul(v, v), {3, 4}); }, x);
   check::gradients([](const Double& v) { return lp_pool2d(v, 3, 2); }, x);
@@ -100,11 +111,18 @@ TEST_CASE("pool: bf16 and half keep the values") {
 
 TEST_CASE("pool: error texts") {
   const Double x = uniform({1, 2, 5, 6});
-  CHECK(check::missing(check::error_of([&] { max_pool2d(uniform({5, 6}), 2); }), {"gradus: max_pool2d: too few dimensions", "float64 cpu [5, 6]",
-                                                                                  "x [N, C, H, W] or [C, H, W]", "pool_test.cpp:"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         max_pool2d(uniform({5, 6}), 2);
+                       }),
+                       {"gradus: max_pool2d: too few dimensions", "float64 cpu [5, 6]", "x [N, C, H, W] or [C, H, W]",
+                        "pool_test.cpp:"}) == "");
   CHECK(check::missing(check::error_of([&] { max_pool2d(x, {6, 2}); }), {"the window does not fit", "axis 2 has 5 < 6"}) == "");
-  CHECK(check::missing(check::error_of([&] { max_pool2d(x, 2, {.padding = 2}); }), {"a window lies outside of the input", "at most half the kernel"}) == "");
-  CHECK(check::missing(check::error_of([&] { avg_pool2d(x, {2, 2, 2}); }), {"avg_pool2d: kernel is out of range", "[2, 2, 2]", "1 or 2 numbers >= 1"}) == "");
+  CHECK(check::missing(check::error_of([&] { max_pool2d(x, 2, {.padding = 2}); }),
+                       {"a window lies outside of the input", "at most half the kernel"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         avg_pool2d(x, {2, 2, 2});
+                       }),
+                       {"avg_pool2d: kernel is out of range", "[2, 2, 2]", "1 or 2 numbers >= 1"}) == "");
   CHECK(check::missing(check::error_of([&] { adaptive_avg_pool2d(x, {0, 1}); }), {"output size is out of range"}) == "");
   CHECK(check::missing(check::error_of([&] { lp_pool2d(x, 0, 2); }), {"lp_pool2d: not a norm", "p > 0"}) == "");
 }

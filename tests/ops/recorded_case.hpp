@@ -21,7 +21,8 @@ inline std::vector<gradus::recorded::Case> recorded_cases(const char* file, cons
 inline gradus::PerAxis axes(const gradus::recorded::Case& c, const char* key) { return gradus::PerAxis(c.ints(key)); }
 
 /// f(inputs) gives output 0, its inputs in the order of the case. Returns what differs, or "".
-template <class F> std::string recorded_difference(const gradus::recorded::Case& c, F f, double rtol = 1e-11, double atol = 1e-11) {
+template <class F>
+std::string recorded_difference(const gradus::recorded::Case& c, F f, double rtol = 1e-11, double atol = 1e-11) {
   List x;
   for (const auto& in : c.inputs) {
     x.push_back(gradus::from_vector(in.data, in.shape));
@@ -33,7 +34,8 @@ template <class F> std::string recorded_difference(const gradus::recorded::Case&
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (!c.grads[i]) continue;
     if (!x[i].grad().defined()) return "no gradient for " + c.inputs[i].name;
-    if (auto d = difference(x[i].grad(), c.inputs[i].shape, *c.grads[i], rtol, atol); !d.empty()) return "gradient of " + c.inputs[i].name + ": " + d;
+    if (auto d = difference(x[i].grad(), c.inputs[i].shape, *c.grads[i], rtol, atol); !d.empty())
+      return "gradient of " + c.inputs[i].name + ": " + d;
   }
   return "";
 }

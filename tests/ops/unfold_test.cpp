@@ -15,7 +15,8 @@ TEST_CASE("unfold, fold: recorded outputs and gradients") {
   for (const auto& c : cases) {
     INFO(c.name);
     const PerAxis kernel = check::axes(c, "kernel_size");
-    const UnfoldOptions o{.stride = check::axes(c, "stride"), .padding = check::axes(c, "padding"), .dilation = check::axes(c, "dilation")};
+    const UnfoldOptions o{
+        .stride = check::axes(c, "stride"), .padding = check::axes(c, "padding"), .dilation = check::axes(c, "dilation")};
     CHECK(check::recorded_difference(c, [&](const List& x) {
             return c.op == "unfold" ? unfold(x[0], kernel, o) : fold(x[0], Shape(c.ints("output_size")), kernel, o);
           }) == "");
@@ -31,13 +32,18 @@ TEST_CASE("unfold: with a product it is a convolution, in 1 to 3 dimensions") {
   CHECK(check::difference(product(line, w1, {3}, {.stride = 2, .padding = 1}), y1, 1e-13, 1e-13) == "");
   const Double image = uniform({2, 3, 6, 5}), w2 = uniform({4, 3, 2, 3}, -1, 1, 2);
   const Double y2 = conv2d(image, w2, Double(), {.padding = {1, 0}, .dilation = {2, 1}});
-  CHECK(check::difference(product(image, w2, {2, 3}, {.padding = {1, 0}, .dilation = {2, 1}}), flatten(y2, 2, -1), 1e-13, 1e-13) == "");
+  CHECK(check::difference(product(image, w2, {2, 3}, {.padding = {1, 0}, .dilation = {2, 1}}), flatten(y2, 2, -1), 1e-13,
+                          1e-13) == "");
   const Double volume = uniform({1, 2, 3, 4, 3}), w3 = uniform({2, 2, 2, 2, 2}, -1, 1, 2);
   CHECK(check::difference(product(volume, w3, {2, 2, 2}, {}), flatten(conv3d(volume, w3), 2, -1), 1e-13, 1e-13) == "");
 }
 
 TEST_CASE("unfold, fold: first and second derivatives") {
-  check::gradients([](const Double& x) { return unfold(mul(x, x), {2, 3}, {.stride = {2, 1}, .padding = 1}); }, uniform({1, 2, 4, 5}));
+  check::gradients(
+      [](const Double& x) {
+        return unfold(mul(x, x), {2, 3}, {.stride = {2, 1}, .padding = 1});
+      },
+      uniform({1, 2, 4, 5}));
   check::gradients([](const Double& x) { return fold(mul(x, x), {4, 5}, 2, {.stride = {2, 1}}); }, uniform({2, 4, 8}));
 }
 
@@ -48,8 +54,14 @@ TEST_CASE("fold: of an unfold counts how many windows hold each element") {
 
 TEST_CASE("unfold, fold: error texts") {
   const Double x = uniform({1, 2, 4, 5});
-  CHECK(check::missing(check::error_of([&] { unfold(uniform({4, 5}), 2); }), {"gradus: unfold: wrong number of dimensions", "float64 cpu [4, 5]", "unfold_test.cpp:"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         unfold(uniform({4, 5}), 2);
+                       }),
+                       {"gradus: unfold: wrong number of dimensions", "float64 cpu [4, 5]", "unfold_test.cpp:"}) == "");
   CHECK(check::missing(check::error_of([&] { unfold(x, {5, 2}); }), {"the window does not fit", "axis 2 has 4 < 5"}) == "");
-  CHECK(check::missing(check::error_of([&] { fold(uniform({1, 8, 11}), {4, 5}, 2); }),
-                       {"fold: the columns do not match the image", "col.size(1) a multiple of 4 and col.size(2) == 12"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         fold(uniform({1, 8, 11}), {4, 5}, 2);
+                       }),
+                       {"fold: the columns do not match the image", "col.size(1) a multiple of 4 and col.size(2) == 12"}) ==
+        "");
 }

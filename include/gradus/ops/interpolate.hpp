@@ -25,10 +25,10 @@ struct ScaleFactor {
 };
 
 struct InterpolateOptions {
-  PerAxis size = {};           ///< the output's extents; or
-  ScaleFactor scale = {};      ///< factors: extents floor(in scale)
-  InterpolateMode mode = InterpolateMode::nearest;   ///< linear and cubic are bilinear, bicubic, ... in more dimensions
-  bool align_corners = false;  ///< the corner elements' centres coincide; linear and cubic
+  PerAxis size = {};                                ///< the output's extents; or
+  ScaleFactor scale = {};                           ///< factors: extents floor(in scale)
+  InterpolateMode mode = InterpolateMode::nearest;  ///< linear and cubic are bilinear, bicubic, ... in more dimensions
+  bool align_corners = false;                       ///< the corner elements' centres coincide; linear and cubic
 };
 
 namespace detail {
@@ -37,29 +37,39 @@ struct InterpolateGeometry {
   InterpolateMode mode = InterpolateMode::nearest;
   Shape in, out;
 };
-template <class T, class D> Tensor<T, D> interpolate_forward(const Tensor<T, D>& x, const InterpolateGeometry& g, Where at);
-template <class T, class D> Tensor<T, D> interpolate_backward(const Tensor<T, D>& dy, const InterpolateGeometry& g, Where at);
+template <class T, class D>
+Tensor<T, D> interpolate_forward(const Tensor<T, D>& x, const InterpolateGeometry& g, Where at);
+template <class T, class D>
+Tensor<T, D> interpolate_backward(const Tensor<T, D>& dy, const InterpolateGeometry& g, Where at);
 }  // namespace detail
 
-template <class T, class D> struct InterpolateNode final : Node {
+template <class T, class D>
+struct InterpolateNode final : Node {
   detail::InterpolateGeometry geometry;
-  void backward(const AnyTensor& dy) override { accumulate(0, detail::interpolate_backward(Tensor<T, D>(dy.ref()), geometry, at)); }
+  void backward(const AnyTensor& dy) override {
+    accumulate(0, detail::interpolate_backward(Tensor<T, D>(dy.ref()), geometry, at));
+  }
 };
-template <class T, class D> struct InterpolateBackwardNode final : Node {
+template <class T, class D>
+struct InterpolateBackwardNode final : Node {
   detail::InterpolateGeometry geometry;
-  void backward(const AnyTensor& g) override { accumulate(0, detail::interpolate_forward(Tensor<T, D>(g.ref()), geometry, at)); }
+  void backward(const AnyTensor& g) override {
+    accumulate(0, detail::interpolate_forward(Tensor<T, D>(g.ref()), geometry, at));
+  }
 };
 
 namespace detail {
 
-template <class T, class D> Tensor<T, D> interpolate_forward(const Tensor<T, D>& x0, const InterpolateGeometry& g, Where at) {
+template <class T, class D>
+Tensor<T, D> interpolate_forward(const Tensor<T, D>& x0, const InterpolateGeometry& g, Where at) {
   const Tensor<T, D> x = contiguous(x0, at);
   Tensor<T, D> y(g.out, at);
   kernels::interpolate_fwd<T>(D{}, x.data(), y.data(), g.dims, g.mode);
   if (wants_grad(x)) record<InterpolateNode<T, D>>(y, at, x).geometry = g;
   return y;
 }
-template <class T, class D> Tensor<T, D> interpolate_backward(const Tensor<T, D>& dy0, const InterpolateGeometry& g, Where at) {
+template <class T, class D>
+Tensor<T, D> interpolate_backward(const Tensor<T, D>& dy0, const InterpolateGeometry& g, Where at) {
   const Tensor<T, D> dy = contiguous(dy0, at);
   Tensor<T, D> dx(g.in, at);
   kernels::interpolate_bwd<T>(D{}, dy.data(), dx.data(), g.dims, g.mode);
@@ -77,7 +87,8 @@ inline InterpolateGeometry interpolate_geometry(const AnyTensor& x, const Interp
     fail(op, by_size ? "both size and scale" : "neither size nor scale", {{"x", describe(x)}}, "one of them", at);
   check_axes(op, "size", o.size, d, 1, x, at);
   const bool stencil = o.mode == InterpolateMode::linear || o.mode == InterpolateMode::cubic;
-  if (o.align_corners && !stencil) fail(op, "align_corners does not apply to this mode", {{"x", describe(x)}}, "mode linear or cubic", at);
+  if (o.align_corners && !stencil)
+    fail(op, "align_corners does not apply to this mode", {{"x", describe(x)}}, "mode linear or cubic", at);
   InterpolateGeometry g;
   g.mode = o.mode, g.in = g.out = x.shape();
   g.dims.planes = x.shape()[0] * x.shape()[1], g.dims.align_corners = o.align_corners;
@@ -107,7 +118,8 @@ inline InterpolateGeometry interpolate_geometry(const AnyTensor& x, const Interp
 }  // namespace detail
 
 /// x [N, C, in...], resized along its 1 to 3 spatial axes: interpolate(x, {.scale = 2, .mode = InterpolateMode::linear}).
-template <Floating T, class D> Tensor<T, D> interpolate(const Tensor<T, D>& x, const InterpolateOptions& o, Where at = Where::current()) {
+template <Floating T, class D>
+Tensor<T, D> interpolate(const Tensor<T, D>& x, const InterpolateOptions& o, Where at = Where::current()) {
   return detail::interpolate_forward(x, detail::interpolate_geometry(x, o, at), at);
 }
 
