@@ -1,0 +1,128 @@
+// Softmax, normalisation, embedding, gates and losses against PyTorch.
+#include <gradus/ops/extra.hpp>
+#include <gradus/ops/losses.hpp>
+#include <gradus/ops/norm.hpp>
+
+#include "recorded/table.hpp"
+
+using namespace gradus;
+using recorded::Args, recorded::Double, recorded::Names, recorded::Results, recorded::Table;
+
+namespace {
+
+/// gradus normalises the last dimension: several are made one.
+Results run_layer_norm(const Args& x) {
+  const int n = static_cast<int>(x.c.ints("normalized_shape").size());
+  const auto flat = [](const Double& v, int first) { return v.defined() ? gradus::flatten(v, first) : v; };
+  const auto rows = flat(x[0], -n), w = flat(x.get("weight"), 0), b = flat(x.get("bias"), 0);
+  const double eps = x.number("eps", 1e-5);
+  return gradus::reshape(x.c.op == "layer_norm" ? layer_norm(rows, w, b, eps) : rms_norm(rows, w, eps), x[0].shape());
+}
+/// y, and the running statistics after the call.
+Results run_batch_norm(const Args& x) {
+  const Double m = x.get("running_mean").detach().clone(), v = x.get("running_var").detach().clone();
+  const auto y = batch_norm(x[0], x.get("weight"), x.get("bias"), m, v, x.flag("training"), x.number("momentum", 0.1), x.number("eps", 1e-5));
+  return {y, m, v};
+}
+Results run_embedding(const Args& x) {
+  if (x.c.has("padding_idx")) return {};
+  return embedding(x.get("weight"), x.integers("input"));
+}
+Results run_embedding_bag(const Args& x) {
+  const auto rows = embedding(x.get("weight"), x.integers("input"));
+  const std::string mode = x.c.attr("mode", "mean");
+  return mode == "sum" ? sum(rows, {1}) : mode == "mean" ? mean(rows, {1}) : amax(rows, {1});
+}
+
+Table layer_table() {
+  return {
+      {"softmax", [](const Args& x) { return softmax(x[0], x.dim()); }},
+      {"log_softmax", [](const Args& x) { return log_softmax(x[0], x.dim()); }},
+      {"softmin", [](const Args& x) { return softmin(x[0], x.dim()); }},
+      {"layer_norm", run_layer_norm},
+      {"rms_norm", run_layer_norm},
+      {"batch_norm", run_batch_norm},
+      {"group_norm", [](const Args& x) { return group_norm(x[0], x.dim("num_groups"), x.get("weight"), x.get("bias"), x.number("eps", 1e-5)); }},
+      {"instance_norm", [](const Args& x) { return group_norm(x[0], x[0].size(1), x.get("weight"), x.get("bias"), x.number("eps", 1e-5)); }},
+      {"normalize", [](const Args& x) { return normalize(x[0], x.number("p", 2), x.dim(), x.number("eps", 1e-12)); }},
+      {"cosine_similarity", [](const Args& x) { return cosine_similarity(x[0], x[1], x.dim(), x.number("eps", 1e-8)); }},
+      {"embedding", run_embedding},
+      {"embedding_bag", run_embedding_bag},
+      {"one_hot", [](const Args& x) { return one_hot<int64_t>(x.integers("input"), x.dim("num_classes")); }},
+      {"prelu", [](const Args& x) { return prelu(x[0], x[1]); }},
+      {"glu", [](const Args& x) { return glu(x[0], x.dim()); }},
+  };
+}
+
+Reduction reduction(const Args& x) {
+  const std::string r = x.c.attr("reduction", "mean");
+  return r == "none" ? Reduction::none : r == "sum" ? Reduction::sum : Reduction::mean;
+}
+template <class T> CrossEntropyOptions<T, Cpu> class_options(const Args& x) {
+  return {.weight = x.get("weight"), .ignore_index = x.c.attr<int64_t>("ignore_index", -100), .label_smoothing = x.number("label_smoothing", 0), .reduction = reduction(x)};
+}
+Results run_cross_entropy(const Args& x) {
+  const auto o = class_options<double>(x);
+  if (x.is("int64", 1)) return cross_entropy(x[0], x.integers("target"), o);
+  return cross_entropy(x[0], x[1], o);
+}
+/// Images as rows: gradus takes log-probabilities [N, C] and targets [N].
+Results run_nll(const Args& x) {
+  const auto target = x.integers("target");
+  if (target.rank() == 1) return nll_loss(x[0], target, class_options<double>(x));
+  return nll_loss(gradus::reshape(movedim(x[0], 1, -1), {-1, x[0].size(1)}), gradus::reshape(target, {-1}), class_options<double>(x));
+}
+/// A weight an element is a product before the reduction.
+Results run_bce_with_logits(const Args& x) {
+  if (!x.c.find("weight")) return bce_with_logits(x[0], x[1], x.get("pos_weight"), reduction(x));
+  const auto per = mul(x.get("weight"), bce_with_logits(x[0], x[1], x.get("pos_weight"), Reduction::none));
+  return gradus::detail::reduce_loss(per, reduction(x), Where::current());
+}
+Results run_kl_div(const Args& x) {
+  const auto t = x.flag("log_target") ? exp(x[1]) : x[1];
+  if (x.c.attr("reduction", "mean") != "batchmean") return kl_div(x[0], t, reduction(x));
+  return div(kl_div(x[0], t, Reduction::sum), static_cast<double>(x[0].size(0)));
+}
+/// PyTorch's smooth_l1_loss is huber_loss / beta.
+Results run_smooth_l1(const Args& x) {
+  const double beta = x.number("beta", 1);
+  return div(huber_loss(x[0], x[1], beta, reduction(x)), beta);
+}
+
+Table loss_table() {
+  return {
+      {"cross_entropy", run_cross_entropy},
+      {"nll_loss", run_nll},
+      {"binary_cross_entropy_with_logits", run_bce_with_logits},
+      {"kl_div", run_kl_div},
+      {"mse_loss", [](const Args& x) { return mse_loss(x[0], x[1], reduction(x)); }},
+      {"l1_loss", [](const Args& x) { return l1_loss(x[0], x[1], reduction(x)); }},
+      {"smooth_l1_loss", run_smooth_l1},
+      {"huber_loss", [](const Args& x) { return huber_loss(x[0], x[1], x.number("delta", 1), reduction(x)); }},
+  };
+}
+
+}  // namespace
+
+TEST_CASE("layers give the recorded values and gradients") {
+  const auto r = recorded::run({"layers.json"}, layer_table());
+  CHECK(r.differences == Names{});
+  CHECK(r.ran == 30);
+}
+
+TEST_CASE("losses give the recorded values and gradients") {
+  const auto r = recorded::run({"losses.json"}, loss_table());
+  CHECK(r.differences == Names{});
+  CHECK(r.ran == 43);
+}
+
+TEST_CASE("recorded operators that gradus does not have yet: layers") {
+  CHECK(recorded::run({"layers.json"}, layer_table()).missing ==
+        Names{"local_response_norm", "embedding.padding", "scaled_dot_product_attention"});
+}
+
+TEST_CASE("recorded operators that gradus does not have yet: losses") {
+  CHECK(recorded::run({"losses.json"}, loss_table()).missing ==
+        Names{"binary_cross_entropy", "poisson_nll_loss", "gaussian_nll_loss", "soft_margin_loss", "hinge_embedding_loss", "margin_ranking_loss",
+              "cosine_embedding_loss", "triplet_margin_loss", "multi_margin_loss", "ctc_loss"});
+}
