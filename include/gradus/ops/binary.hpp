@@ -267,13 +267,15 @@ template <class T, class D> Tensor<T, D> lerp(const Tensor<T, D>& a, const Tenso
 template <class T, class D> Tensor<T, D> lerp(const Tensor<T, D>& a, const Tensor<T, D>& b, const Tensor<T, D>& w, Where at = Where::current()) {
   return add(a, mul(w, sub(b, a, at), at), at);
 }
-/// log(e^a + e^b) = max + log1p(e^{-|a - b|})
+/// log(e^a + e^b) = a + log(1 + e^{b - a}); the larger of them where the difference is infinite
 template <class T, class D> Tensor<T, D> logaddexp(const Tensor<T, D>& a, const Tensor<T, D>& b, Where at = Where::current()) {
-  return add(a, softplus(sub(b, a, at), 1, at), at);
+  const auto d = sub(b, a, at);
+  const auto finite = isfinite(d, at);
+  return where(finite, add(a, softplus(where(finite, d, 0.0, at), 1, at), at), maximum(a, b, at), at);
 }
-/// x log y, 0 where x = 0
+/// x log y, 0 where x = 0 unless y is NaN
 template <class T, class D> Tensor<T, D> xlogy(const Tensor<T, D>& x, const Tensor<T, D>& y, Where at = Where::current()) {
-  const auto zero = equal(x, 0, at);
+  const auto zero = logical_and(equal(x, 0, at), equal(y, y, at), at);
   return where(zero, 0.0, mul(x, log(where(zero, 1.0, y, at), at), at), at);
 }
 

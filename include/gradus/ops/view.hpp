@@ -375,6 +375,12 @@ template <class T, class D> struct AsStridedBackwardNode final : Node {
 template <class T, class D>
 Tensor<T, D> as_strided(const Tensor<T, D>& x0, const Shape& shape, const Shape& strides, int64_t offset, Where at = Where::current()) {
   const auto x = contiguous(x0, at);
+  int64_t low = offset, high = offset;
+  for (int i = 0; i < shape.n && i < strides.n; ++i) (strides[i] < 0 ? low : high) += (shape[i] - 1) * strides[i];
+  if (shape.n != strides.n || (shape.numel() > 0 && (low < 0 || high >= x.numel())))
+    fail("as_strided", "places outside of the tensor",
+         {{"x", describe(x)}, {"shape", shape.str()}, {"strides", strides.str()}, {"offset", std::to_string(offset)}},
+         "as many strides as extents, and places in [0, " + std::to_string(x.numel()) + ")", at);
   Tensor<T, D> y(detail::alias(x, shape, strides, offset));
   if (detail::wants_grad(x)) {
     auto& node = detail::record<AsStridedNode<T, D>>(y, at, x);
@@ -398,7 +404,7 @@ namespace detail {
 
 template <class T, class D> void check_writable(const char* op, const Tensor<T, D>& x, Where at) {
   for (int i = 0; i < x.rank(); ++i)
-    if (x.shape()[i] > 1 && x.strides()[i] == 0)
+    if (x.shape()[i] > 1 && x.strides()[i] == 0 && x.numel() > 0)
       fail(op, "several elements share one place in memory", {{"x", describe(x)}}, "a tensor that is not expanded; use clone()", at);
   if (!recording) return;
   const TensorImpl* root = x.impl()->base ? x.impl()->base : x.impl();
