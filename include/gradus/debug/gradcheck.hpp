@@ -52,6 +52,13 @@ inline Tensor<double> random_cotangent(const Shape& shape, RandomStream from, Wh
   return c;
 }
 
+/// Copies: a result may share memory with the inputs, which are about to change.
+inline std::vector<std::vector<double>> values_of(const Doubles& y) {
+  std::vector<std::vector<double>> values;
+  for (const auto& t : y) values.push_back(t.to_vector());
+  return values;
+}
+
 inline std::string digits(double v) {
   char text[32];
   snprintf(text, sizeof text, "%.12g", v);
@@ -72,7 +79,7 @@ inline void compare_gradients(const char* check, const DoublesFunction& f, const
   for (std::size_t k = 0; k < y.size(); ++k) {
     cotangents.push_back(random_cotangent(y[k].shape(), {o.seed, k}, at));
     if (!y[k].requires_grad()) continue;         // counts as gradient 0, which the differences must confirm
-    reached.push_back(y[k]);
+    reached.push_back(clone(y[k], at));          // so that the same tensor may be there twice
     reached_cotangents.push_back(cotangents.back());
   }
   if (!reached.empty()) analytic = grad(reached, x, {.gradients = reached_cotangents, .allow_unused = true}, at);
@@ -83,15 +90,13 @@ inline void compare_gradients(const char* check, const DoublesFunction& f, const
       double& xi = x[k].data()[i];               // straight into memory: f records a new graph each time
       const double before = xi, up = before + o.eps, down = before - o.eps;
       xi = up;
-      const Doubles above = f(x);
+      const auto above = values_of(f(x));
       xi = down;
-      const Doubles below = f(x);
+      const auto below = values_of(f(x));
       xi = before;
       double numeric = 0;
-      for (std::size_t m = 0; m < y.size(); ++m) {
-        const auto a = above[m].to_vector(), b = below[m].to_vector();
-        for (std::size_t j = 0; j < a.size(); ++j) numeric += cotangents[m].data()[j] * (a[j] - b[j]);
-      }
+      for (std::size_t m = 0; m < y.size(); ++m)
+        for (std::size_t j = 0; j < above[m].size(); ++j) numeric += cotangents[m].data()[j] * (above[m][j] - below[m][j]);
       numeric /= up - down;
       const double exact = g.empty() ? 0 : g[static_cast<std::size_t>(i)], tolerance = o.atol + o.rtol * std::fabs(numeric);
       if (std::fabs(exact - numeric) <= tolerance) continue;  // NaN does not pass
@@ -137,7 +142,7 @@ inline void compare_second_gradients(const DoublesFunction& f, const Doubles& in
         Doubles reached, found;
         std::vector<AnyTensor> cotangents;
         for (std::size_t k = 0; k < y.size(); ++k)
-          if (y[k].requires_grad()) reached.push_back(y[k]), cotangents.push_back(x_and_c[n + k]);
+          if (y[k].requires_grad()) reached.push_back(clone(y[k], at)), cotangents.push_back(x_and_c[n + k]);
         if (reached.empty()) return found;
         for (auto& g : grad(reached, x, {.gradients = cotangents, .create_graph = true, .allow_unused = true}, at))
           if (g.defined()) found.push_back(std::move(g));
