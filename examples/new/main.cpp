@@ -2,6 +2,8 @@
 #include <cstdio>
 
 #include <gradus.hpp>
+#include <gradus/nn.hpp>
+#include <gradus/optim.hpp>
 
 using namespace gradus;
 
@@ -10,8 +12,8 @@ int main() {
   const Tensor<> x = uniform({256, 1}, -1.0, 1.0);     // [256, 1]
   const Tensor<> y = sin(3.0f * x);
 
-  nn::Sequential<> net{nn::Linear<>(1, 64), nn::Tanh<>(), nn::Linear<>(64, 1)};
-  optim::Adam<> adam(parameters(net), {.lr = 1e-2});
+  nn::Sequential<> net{nn::Linear<>{1, 64}, nn::Tanh{}, nn::Linear<>{64, 1}};
+  optim::Adam adam{net, {.lr = 1e-2}};
 
   for (int step = 0; step <= 500; ++step) {
     adam.zero_grad();

@@ -23,7 +23,7 @@ const std::map<std::string, std::set<std::string>> arrows = {
     {"autograd", {"core", "kernels", "tensor"}},
     {"ops", {"core", "kernels", "tensor", "autograd"}},
     {"nn", {"core", "tensor", "autograd", "ops"}},
-    {"optim", {"core", "kernels", "tensor", "autograd"}},
+    {"optim", {"core", "kernels", "tensor", "autograd", "nn"}},      // nn: the parameters of a module
     {"io", {"core", "tensor"}},
     {"data", {"core", "tensor", "io"}},
     {"app", {"core", "io"}},                                    // knows no model and no data set
