@@ -1,0 +1,188 @@
+// Order: sorting, selection, quantiles, distinct values, counting.
+//
+// NaN is greater than every number, equal elements stay in the order of their index. Values that were picked out of x pass their
+// gradient to where they were; integer results have none.
+#pragma once
+#include <cmath>
+#include <vector>
+
+#include <gradus/kernels/sort.hpp>
+#include <gradus/ops/scan.hpp>
+
+namespace gradus {
+
+namespace detail {
+/// Runs f(row values, result values, result index, N, C) on x with `dim` last and gives the results with `keep` elements in its place,
+/// recorded as a gather.
+template <class T, class D, class F>
+ValuesIndex<T, D> pick_rows(const char* op, const Tensor<T, D>& x, int dim, int64_t keep, Where at, F f) {
+  const int d = normalize_dim(op, dim, x.rank(), x, at);
+  ValuesIndex<T, D> r = no_grad([&] {
+    const auto rows = contiguous(movedim(x, d, -1, at), at);
+    Shape shape = rows.shape();
+    const int64_t C = shape.back(), N = C == 0 ? 0 : rows.numel() / C;
+    shape[shape.n - 1] = keep;
+    Tensor<T, D> values(shape, at);
+    Tensor<int64_t, D> index(shape, at);
+    f(rows.data(), values.data(), index.data(), N, C);
+    if (d == x.rank() - 1) return ValuesIndex<T, D>{values, index};
+    return ValuesIndex<T, D>{clone(movedim(values, -1, d, at), at), clone(movedim(index, -1, d, at), at)};
+  });
+  if constexpr (is_floating<T>) {
+    if (wants_grad(x)) {
+      auto& node = record<GatherNode<T, D>>(r.values, at, x);
+      node.index = r.index, node.from = x.shape(), node.dim = d;
+    }
+  }
+  return r;
+}
+template <class T, class D> ValuesIndex<T, D> drop_dim(const ValuesIndex<T, D>& r, int dim, bool keepdim, Where at) {
+  return keepdim ? r : ValuesIndex<T, D>{squeeze(r.values, dim, at), squeeze(r.index, dim, at)};
+}
+inline int64_t extent_of(const char* op, const AnyTensor& x, int dim, Where at) { return x.shape()[normalize_dim(op, dim, x.rank(), x, at)]; }
+}  // namespace detail
+
+/// The elements along `dim` in order, and where they were.
+template <class T, class D> ValuesIndex<T, D> sort(const Tensor<T, D>& x, int dim = -1, bool descending = false, Where at = Where::current()) {
+  return detail::pick_rows("sort", x, dim, detail::extent_of("sort", x, dim, at), at,
+                           [&](const T* a, T* v, int64_t* i, int64_t N, int64_t C) { kernels::sort<T>(D{}, a, v, i, N, C, descending); });
+}
+/// The positions along `dim` that put x in order.
+template <class T, class D>
+Tensor<int64_t, D> argsort(const Tensor<T, D>& x, int dim = -1, bool descending = false, Where at = Where::current()) {
+  return sort(x.detach(), dim, descending, at).index;
+}
+/// The k largest (or smallest) along `dim` in order; of equals the one with the lowest index.
+template <class T, class D>
+ValuesIndex<T, D> topk(const Tensor<T, D>& x, int64_t k, int dim = -1, bool largest = true, Where at = Where::current()) {
+  const int64_t C = detail::extent_of("topk", x, dim, at);
+  if (k < 0 || k > C)
+    fail("topk", "k is out of range", {{"x", describe(x)}, {"k", std::to_string(k)}, {"dim", std::to_string(dim)}}, "0 <= k <= " + std::to_string(C), at);
+  return detail::pick_rows("topk", x, dim, k, at, [&](const T* a, T* v, int64_t* i, int64_t N, int64_t n) {
+    if (k > 0) kernels::topk<T>(D{}, a, v, i, N, n, k, largest);
+  });
+}
+/// The k-th smallest along `dim`, counted from 1.
+template <class T, class D>
+ValuesIndex<T, D> kth_value(const Tensor<T, D>& x, int64_t k, int dim = -1, bool keepdim = false, Where at = Where::current()) {
+  const int64_t C = detail::extent_of("kth_value", x, dim, at);
+  if (k < 1 || k > C)
+    fail("kth_value", "k is out of range", {{"x", describe(x)}, {"k", std::to_string(k)}, {"dim", std::to_string(dim)}}, "1 <= k <= " + std::to_string(C), at);
+  const auto r = detail::pick_rows("kth_value", x, dim, 1, at,
+                                   [&](const T* a, T* v, int64_t* i, int64_t N, int64_t n) { kernels::kth_value<T>(D{}, a, v, i, N, n, k - 1); });
+  return detail::drop_dim(r, dim, keepdim, at);
+}
+/// The lower median along `dim`, position (C-1)/2 in order; NaN where there is one.
+template <class T, class D> ValuesIndex<T, D> median(const Tensor<T, D>& x, int dim, bool keepdim = false, Where at = Where::current()) {
+  if (detail::extent_of("median", x, dim, at) == 0)
+    fail("median", "no elements along the dimension", {{"x", describe(x)}, {"dim", std::to_string(dim)}}, "at least one", at);
+  const auto r =
+      detail::pick_rows("median", x, dim, 1, at, [&](const T* a, T* v, int64_t* i, int64_t N, int64_t C) { kernels::median<T>(D{}, a, v, i, N, C); });
+  return detail::drop_dim(r, dim, keepdim, at);
+}
+/// The lower median of all elements.
+template <class T, class D> Tensor<T, D> median(const Tensor<T, D>& x, Where at = Where::current()) {
+  return median(gradus::flatten(x, 0, -1, at), 0, false, at).values;
+}
+/// The q-quantile along `dim`: position q (C-1) in order, linear between neighbours; NaN where there is one.
+template <Floating T, class D>
+Tensor<T, D> quantile(const Tensor<T, D>& x, double q, int dim, bool keepdim = false, Where at = Where::current()) {
+  const int64_t C = detail::extent_of("quantile", x, dim, at);
+  if (!(q >= 0 && q <= 1) || C == 0)
+    fail("quantile", C == 0 ? "no elements along the dimension" : "q is out of range", {{"x", describe(x)}, {"q", std::to_string(q)}, {"dim", std::to_string(dim)}},
+         "0 <= q <= 1 and at least one element", at);
+  const double position = q * static_cast<double>(C - 1);
+  const auto low = static_cast<int64_t>(std::floor(position));
+  const double w = position - static_cast<double>(low);
+  const auto ordered = sort(x, dim, false, at).values;
+  auto y = narrow(ordered, dim, low, 1, 1, at);
+  if (w > 0) y = lerp(y, narrow(ordered, dim, low + 1, 1, 1, at), w, at);
+  const auto last = narrow(ordered, dim, C - 1, 1, 1, at);
+  y = where(isnan(last, at), last, y, at);
+  return keepdim ? y : squeeze(y, dim, at);
+}
+/// Several quantiles, stacked at the front: [quantiles, ...].
+template <Floating T, class D>
+Tensor<T, D> quantile(const Tensor<T, D>& x, const std::vector<double>& q, int dim, bool keepdim = false, Where at = Where::current()) {
+  std::vector<Tensor<T, D>> each;
+  for (const double p : q) each.push_back(quantile(x, p, dim, keepdim, at));
+  return stack(each, 0, at);
+}
+
+/// Distinct values in ascending order; x = values[inverse]; how often each occurs.
+template <class T, class D> struct Unique {
+  Tensor<T, D> values;              // [count]
+  Tensor<int64_t, D> inverse;       // x's shape
+  Tensor<int64_t, D> counts;        // [count]
+};
+/// The distinct values of all elements. All NaN count as one value.
+template <class T, class D> Unique<T, D> unique(const Tensor<T, D>& x0, Where at = Where::current()) {
+  return no_grad([&] {
+    const auto x = contiguous(x0, at);
+    const int64_t n = x.numel();
+    Tensor<T, D> values(Shape{n}, at);
+    Tensor<int64_t, D> inverse(x.shape(), at), counts(Shape{n}, at);
+    const int64_t found = n == 0 ? 0 : kernels::unique<T>(D{}, x.data(), values.data(), inverse.data(), counts.data(), n);
+    return Unique<T, D>{clone(narrow(values, 0, 0, found, 1, at), at), inverse, clone(narrow(counts, 0, 0, found, 1, at), at)};
+  });
+}
+
+/// For each element of x the number of elements of its row of `sorted` that are smaller (`right`: smaller or equal).
+/// sorted : [..., C] ascending and x : [..., M] with the same leading extents, or sorted : [C] and any x.
+template <class T, class D>
+Tensor<int64_t, D> searchsorted(const Tensor<T, D>& sorted0, const Tensor<T, D>& x0, bool right = false, Where at = Where::current()) {
+  bool fits = sorted0.rank() == 1 || (sorted0.rank() == x0.rank() && x0.rank() > 0);
+  for (int i = 0; fits && sorted0.rank() > 1 && i < x0.rank() - 1; ++i) fits = sorted0.shape()[i] == x0.shape()[i];
+  if (!fits)
+    fail("searchsorted", "the rows do not match", {{"sorted", describe(sorted0)}, {"x", describe(x0)}},
+         "sorted [C], or sorted [..., C] and x [..., M] with equal leading extents", at);
+  return no_grad([&] {
+    const auto sorted = contiguous(sorted0, at), x = contiguous(x0, at);
+    Tensor<int64_t, D> y(x.shape(), at);
+    const int64_t C = sorted.shape().back();
+    int64_t N = 1;
+    for (int i = 0; i < sorted.rank() - 1; ++i) N *= sorted.shape()[i];
+    if (x.numel() > 0) kernels::searchsorted<T>(D{}, sorted.data(), x.data(), y.data(), N, C, x.numel() / N, right);
+    return y;
+  });
+}
+
+namespace detail {
+template <class D> int64_t bins_of(const char* op, const Tensor<int64_t, D>& x, int64_t at_least, Where at) {
+  int64_t bins = at_least;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    if (x.data()[i] < 0) fail(op, "a negative element", {{"x", describe(x) + ", element " + std::to_string(i) + " is " + std::to_string(x.data()[i])}}, "elements >= 0", at);
+    if (x.data()[i] >= bins) bins = x.data()[i] + 1;
+  }
+  return bins;
+}
+}  // namespace detail
+/// How often each of 0, 1, ... occurs; at least `at_least` entries.
+template <class D> Tensor<int64_t, D> bincount(const Tensor<int64_t, D>& x0, int64_t at_least = 0, Where at = Where::current()) {
+  const auto x = contiguous(x0, at);
+  const int64_t bins = detail::bins_of("bincount", x, at_least, at);
+  Tensor<int64_t, D> y(Shape{bins}, at);
+  kernels::bincount(D{}, x.data(), y.data(), x.numel(), bins);
+  return y;
+}
+/// y_b = sum of the weights where x is b.
+template <Floating T, class D>
+Tensor<T, D> bincount(const Tensor<int64_t, D>& x0, const Tensor<T, D>& weights, int64_t at_least = 0, Where at = Where::current()) {
+  if (!(weights.shape() == x0.shape()))
+    fail("bincount", "the weights do not match", {{"x", describe(x0)}, {"weights", describe(weights)}}, "equal shapes", at);
+  const auto x = contiguous(x0, at);
+  Tensor<T, D> zero(Shape{detail::bins_of("bincount", x, at_least, at)}, at);
+  zero.fill_(0, at);
+  return index_add(zero, 0, gradus::flatten(x, 0, -1, at), gradus::flatten(weights, 0, -1, at), at);
+}
+/// Counts in `bins` equal bins of [lo, hi], the last one closed; elements outside and NaN are not counted.
+template <Floating T, class D> Tensor<int64_t, D> histogram(const Tensor<T, D>& x0, int64_t bins, double lo, double hi, Where at = Where::current()) {
+  if (bins < 1 || !(lo < hi))
+    fail("histogram", "no bins", {{"bins", std::to_string(bins)}, {"lo", std::to_string(lo)}, {"hi", std::to_string(hi)}}, "bins >= 1 and lo < hi", at);
+  const auto x = no_grad([&] { return contiguous(x0, at); });
+  Tensor<int64_t, D> y(Shape{bins}, at);
+  kernels::histogram<T>(D{}, x.data(), y.data(), x.numel(), bins, lo, hi);
+  return y;
+}
+
+}  // namespace gradus
