@@ -46,6 +46,14 @@ template <Floating T, class D> Tensor<T, D> prelu(const Tensor<T, D>& x, const T
 
 // -- of several ----------------------------------------------------------------------------------------------------
 
+/// The larger of a and b, where one is NaN the other; equal elements share the gradient.
+template <Floating T, class D> Tensor<T, D> fmax(const Tensor<T, D>& a, const Tensor<T, D>& b, Where at = Where::current()) {
+  return maximum(where(isnan(a, at), b, a, at), where(isnan(b, at), a, b, at), at);
+}
+/// The smaller of a and b, where one is NaN the other; equal elements share the gradient.
+template <Floating T, class D> Tensor<T, D> fmin(const Tensor<T, D>& a, const Tensor<T, D>& b, Where at = Where::current()) {
+  return minimum(where(isnan(a, at), b, a, at), where(isnan(b, at), a, b, at), at);
+}
 /// x + value a b
 template <Floating T, class D>
 Tensor<T, D> addcmul(const Tensor<T, D>& x, const Tensor<T, D>& a, const Tensor<T, D>& b, double value = 1, Where at = Where::current()) {
