@@ -114,6 +114,19 @@ TEST_CASE("a view taken before a write to the base is stale") {
   CHECK(grad(sum(narrow(y, 0, 0, 2)), x).to_vector() == std::vector<double>{6, 6, 0, 0});
 }
 
+TEST_CASE("a stale view is refused where it was taken before there was a history, and as the target of a write") {
+  const auto x = leaf(check::uniform({4}));
+  auto y = zeros<double>({4});
+  const auto head = narrow(y, 0, 0, 2);
+  y += x;
+  CHECK(check::contains(check::error_of([&] { sum(head); }), "use of a view"));
+  auto z = x * 2;
+  auto tail = narrow(z, 0, 2, 2);
+  z *= 3;
+  CHECK(check::contains(check::error_of([&] { tail += 1; }), "use of a view"));
+  CHECK(no_grad([&] { return sum(head); }).item() == Approx(x.data()[0] + x.data()[1]));
+}
+
 TEST_CASE("overwriting a saved value is an error in backward that names both lines") {
   const auto x = leaf(check::uniform({3}));
   auto a = x * 2;

@@ -164,15 +164,19 @@ namespace detail {
 [[noreturn]] void fail_stale_view(const AnyTensor& x, Where at);
 [[noreturn]] void fail_gradient_shape(const Node& target, const AnyTensor& g, const Node& from);
 
-/// Whether an op on these tensors is recorded.
+/// A view whose base got another history since: edge_to() refuses it.
+inline bool is_stale(const TensorImpl* t) { return t->base && t->base_history != t->base->history; }
+
+/// Whether an op on these tensors is recorded. A stale view counts, even one taken before its base had a history.
+inline bool tracked(const AnyTensor& x) { return x.requires_grad() || (x.defined() && is_stale(x.impl())); }
 template <class... X> bool wants_grad(const X&... x) {
-  return recording && (x.requires_grad() || ...);
+  return recording && (tracked(x) || ...);
 }
 
 template <class T, class D> Edge edge_to(const Tensor<T, D>& x, Where at) {
   TensorImpl* t = x.impl();
+  if (t && is_stale(t)) fail_stale_view(x, at);
   if (!t || !t->requires_grad) return {};
-  if (t->base && t->grad_fn && t->base_history != t->base->history) fail_stale_view(x, at);
   if (t->grad_fn) return {Ref<Node>(t->grad_fn), t->output};
   if (t->accumulator) return {Ref<Node>(t->accumulator), 0};
   auto* leaf = new AccumulateNode<T, D>(x);

@@ -407,6 +407,7 @@ template <class T, class D> void check_writable(const char* op, const Tensor<T, 
     if (x.shape()[i] > 1 && x.strides()[i] == 0 && x.numel() > 0)
       fail(op, "several elements share one place in memory", {{"x", describe(x)}}, "a tensor that is not expanded; use clone()", at);
   if (!recording) return;
+  if (is_stale(x.impl())) fail_stale_view(x, at);
   const TensorImpl* root = x.impl()->base ? x.impl()->base : x.impl();
   if (root->requires_grad && !root->grad_fn)
     fail(op, "in-place write to a leaf that requires gradients", {{"x", describe(x)}},
