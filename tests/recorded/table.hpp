@@ -1,4 +1,5 @@
-// Runs recorded cases through a table of functions and compares outputs and gradients with PyTorch's.
+// Runs recorded cases through a table of functions and compares outputs and gradients with PyTorch's. The tests beside this
+// file take all files of cases but conv, pool and resample, which tests/ops runs beside its other tests of these operators.
 #pragma once
 #include <algorithm>
 #include <filesystem>
