@@ -1,14 +1,25 @@
 // All operators.
 #pragma once
 #include <gradus/ops/binary.hpp>
+#include <gradus/ops/conv.hpp>
+#include <gradus/ops/einsum.hpp>
 #include <gradus/ops/elementwise.hpp>
+#include <gradus/ops/extra.hpp>
+#include <gradus/ops/grid_sample.hpp>
 #include <gradus/ops/index.hpp>
+#include <gradus/ops/interpolate.hpp>
+#include <gradus/ops/linalg.hpp>
 #include <gradus/ops/losses.hpp>
 #include <gradus/ops/map.hpp>
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/norm.hpp>
+#include <gradus/ops/pool.hpp>
 #include <gradus/ops/random.hpp>
 #include <gradus/ops/reduce.hpp>
+#include <gradus/ops/scan.hpp>
 #include <gradus/ops/shape.hpp>
 #include <gradus/ops/softmax.hpp>
+#include <gradus/ops/sort.hpp>
+#include <gradus/ops/spatial.hpp>
+#include <gradus/ops/unfold.hpp>
 #include <gradus/ops/view.hpp>
