@@ -95,7 +95,8 @@ inline Equation parse_equation(const std::string& text, Where at) {
       if (!has_label(all, c)) wrong(std::string("the label '") + c + "' of the result is in no operand");
   } else {
     for (int c = 'A'; c <= 'z'; ++c)
-      if (const auto first = all.find(static_cast<char>(c)); first != std::string::npos && first == all.rfind(static_cast<char>(c))) e.output += static_cast<char>(c);
+      if (const auto first = all.find(static_cast<char>(c)); first != std::string::npos && first == all.rfind(static_cast<char>(c)))
+        e.output += static_cast<char>(c);
   }
   return e;
 }
@@ -103,7 +104,8 @@ inline Equation parse_equation(const std::string& text, Where at) {
 }  // namespace detail
 
 /// The sum of products of the operands that the equation names.
-template <class T, class D> Tensor<T, D> einsum(const std::string& equation, const std::vector<Tensor<T, D>>& xs, Where at = Where::current()) {
+template <class T, class D>
+Tensor<T, D> einsum(const std::string& equation, const std::vector<Tensor<T, D>>& xs, Where at = Where::current()) {
   const auto e = detail::parse_equation(equation, at);
   if (e.inputs.size() != xs.size())
     fail("einsum", "the number of operands does not match", {{"equation", '"' + equation + '"'}, {"operands", std::to_string(xs.size())}},

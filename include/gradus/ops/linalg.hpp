@@ -69,7 +69,8 @@ template <class T, class D> Tensor<T, D> inverse_off_diagonal(const Tensor<T, D>
 template <class T, class D> void match_batches(const char* op, Tensor<T, D>& a, Tensor<T, D>& b, Where at) {
   const Batch x = batch_of(op, a, true, at), y = batch_of(op, b, false, at);
   if (x.n != y.m)
-    fail(op, "the right-hand side does not match", {{"a", describe(a)}, {"b", describe(b)}}, "b.size(-2) == a.size(-1) == " + std::to_string(x.n) + ", got " + std::to_string(y.m), at);
+    fail(op, "the right-hand side does not match", {{"a", describe(a)}, {"b", describe(b)}},
+         "b.size(-2) == a.size(-1) == " + std::to_string(x.n) + ", got " + std::to_string(y.m), at);
   Shape lead;
   if (!broadcast_shapes(x.lead, y.lead, lead)) fail_broadcast(op, a, b, at);
   Batch full;
@@ -104,7 +105,9 @@ Tensor<T, D> triangular_solve(const Tensor<T, D>& a0, const Tensor<T, D>& b0, bo
   detail::match_batches("triangular_solve(a, b)", a, b, at);
   const auto s = detail::batch_of("triangular_solve(a, b)", b, false, at);
   Tensor<T, D> x(b.shape(), at);
-  if (x.numel() > 0) kernels::triangular_solve<T>(D{}, detail::packed(a, at).data(), detail::packed(b, at).data(), x.data(), s.B, s.m, s.n, upper, transposed, unit);
+  if (x.numel() > 0)
+    kernels::triangular_solve<T>(D{}, detail::packed(a, at).data(), detail::packed(b, at).data(), x.data(), s.B, s.m, s.n, upper,
+                                 transposed, unit);
   if (detail::wants_grad(a, b)) {
     auto& node = detail::record<TriangularSolveNode<T, D>>(x, at, a, b);
     node.a = a, node.x = x, node.upper = upper, node.transposed = transposed, node.unit = unit;
@@ -250,7 +253,8 @@ template <LinalgElement T, class D> Tensor<T, D> cholesky(const Tensor<T, D>& a,
   if (l.numel() > 0) {
     const int64_t bad = kernels::cholesky<T>(D{}, detail::packed(a, at).data(), l.data(), s.B, s.n);
     if (bad >= 0)
-      fail("cholesky", "the matrix is not positive definite", {{"a", describe(a)}, {"batch", std::to_string(bad / s.n)}, {"pivot", std::to_string(bad % s.n)}},
+      fail("cholesky", "the matrix is not positive definite",
+           {{"a", describe(a)}, {"batch", std::to_string(bad / s.n)}, {"pivot", std::to_string(bad % s.n)}},
            "pivots > 0", at);
   }
   if (detail::wants_grad(a)) detail::record<CholeskyNode<T, D>>(l, at, a).l = l;

@@ -43,7 +43,8 @@ inline int64_t extent_of(const char* op, const AnyTensor& x, int dim, Where at) 
 }  // namespace detail
 
 /// The elements along `dim` in order, and where they were.
-template <class T, class D> ValuesIndex<T, D> sort(const Tensor<T, D>& x, int dim = -1, bool descending = false, Where at = Where::current()) {
+template <class T, class D>
+ValuesIndex<T, D> sort(const Tensor<T, D>& x, int dim = -1, bool descending = false, Where at = Where::current()) {
   return detail::pick_rows("sort", x, dim, detail::extent_of("sort", x, dim, at), at,
                            [&](const T* a, T* v, int64_t* i, int64_t N, int64_t C) { kernels::sort<T>(D{}, a, v, i, N, C, descending); });
 }
@@ -57,7 +58,8 @@ template <class T, class D>
 ValuesIndex<T, D> topk(const Tensor<T, D>& x, int64_t k, int dim = -1, bool largest = true, Where at = Where::current()) {
   const int64_t C = detail::extent_of("topk", x, dim, at);
   if (k < 0 || k > C)
-    fail("topk", "k is out of range", {{"x", describe(x)}, {"k", std::to_string(k)}, {"dim", std::to_string(dim)}}, "0 <= k <= " + std::to_string(C), at);
+    fail("topk", "k is out of range", {{"x", describe(x)}, {"k", std::to_string(k)}, {"dim", std::to_string(dim)}},
+         "0 <= k <= " + std::to_string(C), at);
   return detail::pick_rows("topk", x, dim, k, at, [&](const T* a, T* v, int64_t* i, int64_t N, int64_t n) {
     if (k > 0) kernels::topk<T>(D{}, a, v, i, N, n, k, largest);
   });
@@ -67,17 +69,20 @@ template <class T, class D>
 ValuesIndex<T, D> kth_value(const Tensor<T, D>& x, int64_t k, int dim = -1, bool keepdim = false, Where at = Where::current()) {
   const int64_t C = detail::extent_of("kth_value", x, dim, at);
   if (k < 1 || k > C)
-    fail("kth_value", "k is out of range", {{"x", describe(x)}, {"k", std::to_string(k)}, {"dim", std::to_string(dim)}}, "1 <= k <= " + std::to_string(C), at);
-  const auto r = detail::pick_rows("kth_value", x, dim, 1, at,
-                                   [&](const T* a, T* v, int64_t* i, int64_t N, int64_t n) { kernels::kth_value<T>(D{}, a, v, i, N, n, k - 1); });
+    fail("kth_value", "k is out of range", {{"x", describe(x)}, {"k", std::to_string(k)}, {"dim", std::to_string(dim)}},
+         "1 <= k <= " + std::to_string(C), at);
+  const auto r = detail::pick_rows("kth_value", x, dim, 1, at, [&](const T* a, T* v, int64_t* i, int64_t N, int64_t n) {
+    kernels::kth_value<T>(D{}, a, v, i, N, n, k - 1);
+  });
   return detail::drop_dim(r, dim, keepdim, at);
 }
 /// The lower median along `dim`, position (C-1)/2 in order; NaN where there is one.
 template <class T, class D> ValuesIndex<T, D> median(const Tensor<T, D>& x, int dim, bool keepdim = false, Where at = Where::current()) {
   if (detail::extent_of("median", x, dim, at) == 0)
     fail("median", "no elements along the dimension", {{"x", describe(x)}, {"dim", std::to_string(dim)}}, "at least one", at);
-  const auto r =
-      detail::pick_rows("median", x, dim, 1, at, [&](const T* a, T* v, int64_t* i, int64_t N, int64_t C) { kernels::median<T>(D{}, a, v, i, N, C); });
+  const auto r = detail::pick_rows("median", x, dim, 1, at, [&](const T* a, T* v, int64_t* i, int64_t N, int64_t C) {
+    kernels::median<T>(D{}, a, v, i, N, C);
+  });
   return detail::drop_dim(r, dim, keepdim, at);
 }
 /// The lower median of all elements.
@@ -89,7 +94,8 @@ template <Floating T, class D>
 Tensor<T, D> quantile(const Tensor<T, D>& x, double q, int dim, bool keepdim = false, Where at = Where::current()) {
   const int64_t C = detail::extent_of("quantile", x, dim, at);
   if (!(q >= 0 && q <= 1) || C == 0)
-    fail("quantile", C == 0 ? "no elements along the dimension" : "q is out of range", {{"x", describe(x)}, {"q", std::to_string(q)}, {"dim", std::to_string(dim)}},
+    fail("quantile", C == 0 ? "no elements along the dimension" : "q is out of range",
+         {{"x", describe(x)}, {"q", std::to_string(q)}, {"dim", std::to_string(dim)}},
          "0 <= q <= 1 and at least one element", at);
   const double position = q * static_cast<double>(C - 1);
   const auto low = static_cast<int64_t>(std::floor(position));
@@ -151,7 +157,9 @@ namespace detail {
 template <class D> int64_t bins_of(const char* op, const Tensor<int64_t, D>& x, int64_t at_least, Where at) {
   int64_t bins = at_least;
   for (int64_t i = 0; i < x.numel(); ++i) {
-    if (x.data()[i] < 0) fail(op, "a negative element", {{"x", describe(x) + ", element " + std::to_string(i) + " is " + std::to_string(x.data()[i])}}, "elements >= 0", at);
+    if (x.data()[i] < 0)
+      fail(op, "a negative element", {{"x", describe(x) + ", element " + std::to_string(i) + " is " + std::to_string(x.data()[i])}},
+           "elements >= 0", at);
     if (x.data()[i] >= bins) bins = x.data()[i] + 1;
   }
   return bins;
@@ -176,9 +184,11 @@ Tensor<T, D> bincount(const Tensor<int64_t, D>& x0, const Tensor<T, D>& weights,
   return index_add(zero, 0, gradus::flatten(x, 0, -1, at), gradus::flatten(weights, 0, -1, at), at);
 }
 /// Counts in `bins` equal bins of [lo, hi], the last one closed; elements outside and NaN are not counted.
-template <Floating T, class D> Tensor<int64_t, D> histogram(const Tensor<T, D>& x0, int64_t bins, double lo, double hi, Where at = Where::current()) {
+template <Floating T, class D>
+Tensor<int64_t, D> histogram(const Tensor<T, D>& x0, int64_t bins, double lo, double hi, Where at = Where::current()) {
   if (bins < 1 || !(lo < hi))
-    fail("histogram", "no bins", {{"bins", std::to_string(bins)}, {"lo", std::to_string(lo)}, {"hi", std::to_string(hi)}}, "bins >= 1 and lo < hi", at);
+    fail("histogram", "no bins", {{"bins", std::to_string(bins)}, {"lo", std::to_string(lo)}, {"hi", std::to_string(hi)}},
+         "bins >= 1 and lo < hi", at);
   const auto x = no_grad([&] { return contiguous(x0, at); });
   Tensor<int64_t, D> y(Shape{bins}, at);
   kernels::histogram<T>(D{}, x.data(), y.data(), x.numel(), bins, lo, hi);
