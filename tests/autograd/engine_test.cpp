@@ -173,8 +173,10 @@ TEST_CASE("no_grad, GradMode and detach stop recording") {
 
 TEST_CASE("errors: no graph, not a scalar, wrong cotangent, non-leaf switch") {
   const auto x = leaf(Double{1, 2});
-  CHECK(check::missing(check::error_of([] { number(1).backward(); }), {"backward: this tensor does not require gradients", "engine_test.cpp"}) == "");
-  CHECK(check::missing(check::error_of([&] { (x * 2).backward(); }), {"more than one element", "float64 cpu [2]", "engine_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([] { number(1).backward(); }),
+                       {"backward: this tensor does not require gradients", "engine_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([&] { (x * 2).backward(); }),
+                       {"more than one element", "float64 cpu [2]", "engine_test.cpp"}) == "");
   CHECK(check::contains(check::error_of([&] { (x * 2).backward(Double{1, 2, 3}); }), "the gradient does not match the output"));
   auto y = x * 2;
   CHECK(check::contains(check::error_of([&] { y.requires_grad_(); }), "only a leaf can be switched"));
@@ -185,7 +187,8 @@ TEST_CASE("a second backward is an error unless the graph was retained") {
   const auto y = x * x;
   y.backward();
   const auto text = check::error_of([&] { y.backward(); });
-  CHECK(check::missing(text, {"second backward through a freed graph", "MulNode float64 cpu []", "retain_graph", "engine_test.cpp"}) == "");
+  CHECK(check::missing(text, {"second backward through a freed graph", "MulNode float64 cpu []", "retain_graph",
+                              "engine_test.cpp"}) == "");
   const auto z = x * x;
   z.backward(BackwardOptions{.retain_graph = true});
   z.backward();

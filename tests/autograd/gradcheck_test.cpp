@@ -50,9 +50,11 @@ TEST_CASE("gradcheck takes functions with several results and unused arguments")
 
 TEST_CASE("gradcheck names function, argument, index and both values of a wrong gradient") {
   const auto x = check::uniform({2, 3}, 0.5, 1);
-  const std::string text = check::error_of([&] { gradcheck([](const auto& v) { return wrong_square(v); }, x, {.name = "wrong", .seed = 7}); });
-  CHECK(check::missing(text, {"gradus: gradcheck(wrong): the gradient differs from finite differences", "argument  0 of 1, float64 cpu [2, 3]",
-                              "index     [0, 0]", "analytic  ", "numeric   ", "seed      7", "at most", "gradcheck_test.cpp:"}) == "");
+  const std::string text =
+      check::error_of([&] { gradcheck([](const auto& v) { return wrong_square(v); }, x, {.name = "wrong", .seed = 7}); });
+  CHECK(check::missing(text, {"gradus: gradcheck(wrong): the gradient differs from finite differences",
+                              "argument  0 of 1, float64 cpu [2, 3]", "index     [0, 0]", "analytic  ", "numeric   ",
+                              "seed      7", "at most", "gradcheck_test.cpp:"}) == "");
 }
 
 TEST_CASE("gradcheck reports a missing gradient") {
@@ -64,7 +66,8 @@ TEST_CASE("gradcheck reports a missing gradient") {
 TEST_CASE("gradgradcheck reports a second derivative that is lost") {
   const auto x = check::uniform({2}, 0.5, 1);
   gradcheck([](const auto& v) { return once(v); }, x);
-  CHECK(check::contains(check::error_of([&] { gradgradcheck([](const auto& v) { return once(v); }, x); }), "gradus: gradgradcheck(f)"));
+  CHECK(check::contains(check::error_of([&] { gradgradcheck([](const auto& v) { return once(v); }, x); }),
+                        "gradus: gradgradcheck(f)"));
 }
 
 TEST_CASE("gradcheck leaves its inputs alone") {

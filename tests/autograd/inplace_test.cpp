@@ -110,7 +110,8 @@ TEST_CASE("a view taken before a write to the base is stale") {
   y *= 3;
   const int line = __LINE__ - 1;
   const auto text = check::error_of([&] { sum(head); });
-  CHECK(check::missing(text, {"use of a view: its base was written in place after the view was taken", "written   ", line_text(line)}) == "");
+  CHECK(check::missing(text, {"use of a view: its base was written in place after the view was taken", "written   ",
+                              line_text(line)}) == "");
   CHECK(grad(sum(narrow(y, 0, 0, 2)), x).to_vector() == std::vector<double>{6, 6, 0, 0});
 }
 
@@ -135,8 +136,8 @@ TEST_CASE("overwriting a saved value is an error in backward that names both lin
   a += 1;
   const int written = __LINE__ - 1;
   const auto text = check::error_of([&] { sum(y).backward(); });
-  CHECK(check::missing(text, {"gradus: MulNode::backward: a saved value was overwritten", "float64 cpu [3]", "version 0", "version 1",
-                              line_text(made), line_text(written), "clone()"}) == "");
+  CHECK(check::missing(text, {"gradus: MulNode::backward: a saved value was overwritten", "float64 cpu [3]", "version 0",
+                              "version 1", line_text(made), line_text(written), "clone()"}) == "");
 }
 
 TEST_CASE("overwriting a saved value through a view, or under NoGrad, is noticed too") {

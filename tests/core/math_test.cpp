@@ -13,7 +13,8 @@ using namespace gradus;
 namespace {
 /// |y - exact| in units of the last place of a float near exact (of the smallest normal float below that).
 double ulps(float y, double exact) {
-  const double low = static_cast<double>(std::numeric_limits<float>::min()), top = static_cast<double>(std::numeric_limits<float>::max());
+  const double low = static_cast<double>(std::numeric_limits<float>::min()),
+               top = static_cast<double>(std::numeric_limits<float>::max());
   if (std::isnan(exact)) return std::isnan(y) ? 0 : 1e30;
   if (std::fabs(exact) > top) return static_cast<float>(exact) == y || std::fabs(y) == static_cast<float>(top) ? 0 : 1e30;
   const double unit = std::ldexp(1.0, std::max(std::ilogb(std::max(std::fabs(exact), low)), -126) - 23);
@@ -62,8 +63,10 @@ TEST_CASE("float functions treat NaN, infinities and zeros as <cmath> does") {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   CHECK((m::exp(inf) == inf && m::exp(-inf) == 0 && std::isnan(m::exp(nan)) && m::exp(0.0f) == 1));
   CHECK((m::expm1(inf) == inf && m::expm1(-inf) == -1 && std::isnan(m::expm1(nan)) && std::signbit(m::expm1(-0.0f))));
-  CHECK((m::log(inf) == inf && m::log(0.0f) == -inf && std::isnan(m::log(-1.0f)) && std::isnan(m::log(nan)) && m::log(1.0f) == 0));
-  CHECK((m::log1p(inf) == inf && m::log1p(-1.0f) == -inf && std::isnan(m::log1p(-2.0f)) && std::isnan(m::log1p(nan)) && std::signbit(m::log1p(-0.0f))));
+  CHECK((m::log(inf) == inf && m::log(0.0f) == -inf && std::isnan(m::log(-1.0f)) && std::isnan(m::log(nan)) &&
+         m::log(1.0f) == 0));
+  CHECK((m::log1p(inf) == inf && m::log1p(-1.0f) == -inf && std::isnan(m::log1p(-2.0f)) && std::isnan(m::log1p(nan)) &&
+         std::signbit(m::log1p(-0.0f))));
   CHECK((m::tanh(inf) == 1 && m::tanh(-inf) == -1 && std::isnan(m::tanh(nan)) && std::signbit(m::tanh(-0.0f))));
   CHECK((m::sigmoid(inf) == 1 && m::sigmoid(-inf) == 0 && std::isnan(m::sigmoid(nan)) && m::sigmoid(0.0f) == 0.5f));
   CHECK((m::erf(inf) == 1 && m::erf(-inf) == -1 && std::isnan(m::erf(nan)) && m::erf(0.0f) == 0));

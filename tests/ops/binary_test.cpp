@@ -39,9 +39,17 @@ const Row rows[] = {
 struct Shapes {
   Shape a, b, y;
 };
-const Shapes shapes[] = {{{3, 4}, {3, 4}, {3, 4}},    {{3, 4}, {4}, {3, 4}},          {{3, 1}, {1, 4}, {3, 4}},    {{}, {2, 3}, {2, 3}},
-                         {{2, 3}, {}, {2, 3}},        {{}, {}, {}},                   {{0, 3}, {1, 3}, {0, 3}},    {{2, 1, 3}, {4, 1}, {2, 4, 3}},
-                         {{1}, {1, 1}, {1, 1}},       {{5}, {1}, {5}},                {{2, 1, 1, 2}, {2, 2, 1}, {2, 2, 2, 2}}};
+const Shapes shapes[] = {{{3, 4}, {3, 4}, {3, 4}},
+                         {{3, 4}, {4}, {3, 4}},
+                         {{3, 1}, {1, 4}, {3, 4}},
+                         {{}, {2, 3}, {2, 3}},
+                         {{2, 3}, {}, {2, 3}},
+                         {{}, {}, {}},
+                         {{0, 3}, {1, 3}, {0, 3}},
+                         {{2, 1, 3}, {4, 1}, {2, 4, 3}},
+                         {{1}, {1, 1}, {1, 1}},
+                         {{5}, {1}, {5}},
+                         {{2, 1, 1, 2}, {2, 2, 1}, {2, 2, 2, 2}}};
 
 /// f by an index calculation of its own.
 std::vector<double> naive(double (*f)(double, double), const Double& a, const Double& b, const Shape& y) {
@@ -106,7 +114,8 @@ TEST_CASE("gradients where only one operand needs them, and where both are the s
 
 TEST_CASE("maximum and minimum share the gradient of ties and let NaN win") {
   const auto a = check::leaf(Double{1, 2, 3}), b = check::leaf(Double{1, 5, 0});
-  for (const auto& f : {+[](const Double& x, const Double& y) { return maximum(x, y); }, +[](const Double& x, const Double& y) { return minimum(x, y); }}) {
+  for (const auto& f : {+[](const Double& x, const Double& y) { return maximum(x, y); },
+                        +[](const Double& x, const Double& y) { return minimum(x, y); }}) {
     const auto g = grad(List{sum(f(a, b))}, List{a, b});
     CHECK((g[0] + g[1]).to_vector() == std::vector<double>{1, 1, 1});
     CHECK(g[0].to_vector()[0] == 0.5);
@@ -164,7 +173,8 @@ TEST_CASE("where broadcasts all three and sends each gradient to its side") {
 }
 
 TEST_CASE("lerp with a tensor of weights") {
-  check::gradients([](const List& x) { return lerp(x[0], x[1], x[2]); }, List{check::uniform({2, 3}), check::uniform({3}, -1, 1, 2), check::uniform({2, 1}, 0, 1, 3)});
+  check::gradients([](const List& x) { return lerp(x[0], x[1], x[2]); },
+                   List{check::uniform({2, 3}), check::uniform({3}, -1, 1, 2), check::uniform({2, 1}, 0, 1, 3)});
 }
 
 TEST_CASE("integer division, floor division, remainders") {
@@ -178,16 +188,20 @@ TEST_CASE("integer division, floor division, remainders") {
 
 TEST_CASE("float32 follows float64") {
   const auto a = check::uniform<float>({1000}, 0.5, 2, 1), b = check::uniform<float>({1000}, 0.5, 2, 2);
-  const auto check_one = [&](const Tensor<float>& y, const Double& exact) { CHECK(check::difference(y.to<double>(), exact, 2e-7, 0) == ""); };
+  const auto check_one = [&](const Tensor<float>& y, const Double& exact) {
+    CHECK(check::difference(y.to<double>(), exact, 2e-7, 0) == "");
+  };
   const auto x = a.to<double>(), z = b.to<double>();
-  check_one(a + b, x + z), check_one(a * b, x * z), check_one(a / b, x / z), check_one(pow(a, b), pow(x, z)), check_one(atan2(a, b), atan2(x, z));
+  check_one(a + b, x + z), check_one(a * b, x * z), check_one(a / b, x / z), check_one(pow(a, b), pow(x, z)),
+      check_one(atan2(a, b), atan2(x, z));
   check_one(hypot(a, b), hypot(x, z)), check_one(maximum(a, b), maximum(x, z));
 }
 
 TEST_CASE("shapes that do not broadcast are named") {
   const auto a = zeros({2, 3}), b = zeros({4});
   const auto text = check::error_of([&] { a + b; });
-  CHECK(check::missing(text, {"gradus: add: shapes do not broadcast", "a         float32 cpu [2, 3]", "b         float32 cpu [4]", "binary_test.cpp"}) == "");
+  CHECK(check::missing(text, {"gradus: add: shapes do not broadcast", "a         float32 cpu [2, 3]",
+                              "b         float32 cpu [4]", "binary_test.cpp"}) == "");
   CHECK(check::contains(check::error_of([&] { where(a > 0, b, b); }), "where: shapes do not broadcast"));
 }
 

@@ -19,7 +19,13 @@ struct Row {
 };
 /// f is a generic lambda; it becomes a function of double tensors and one of float tensors.
 template <class F> Row row(const char* name, F f, double (*exact)(double), double lo, double hi, double f32_tolerance = 1e-6) {
-  return {name, static_cast<Double (*)(const Double&)>(f), static_cast<Tensor<float> (*)(const Tensor<float>&)>(f), exact, lo, hi, f32_tolerance};
+  return {name,
+          static_cast<Double (*)(const Double&)>(f),
+          static_cast<Tensor<float> (*)(const Tensor<float>&)>(f),
+          exact,
+          lo,
+          hi,
+          f32_tolerance};
 }
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 double phi(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }   // of the normal distribution
@@ -125,9 +131,15 @@ TEST_CASE("values of every function, on every layout") {
 TEST_CASE("first and second gradients of every function") {
   for (const Row& r : rows()) {
     INFO(r.name);
-    for (const Shape& shape : {Shape{}, Shape{0}, Shape{1}, Shape{11}}) check::gradients(r.f64, check::uniform(shape, r.lo, r.hi, 9), {.name = r.name});
-    check::gradients([&](const Double& x) { return r.f64(transpose(x, 0, 1)); }, check::uniform({2, 3}, r.lo, r.hi, 10), {.name = r.name});
-    check::gradients([&](const Double& x) { return r.f64(expand(x, {2, 3})); }, check::uniform({3}, r.lo, r.hi, 11), {.name = r.name});
+    for (const Shape& shape : {Shape{}, Shape{0}, Shape{1}, Shape{11}})
+      check::gradients(r.f64, check::uniform(shape, r.lo, r.hi, 9), {.name = r.name});
+    check::gradients([&](const Double& x) { return r.f64(transpose(x, 0, 1)); }, check::uniform({2, 3}, r.lo, r.hi, 10),
+                     {.name = r.name});
+    check::gradients(
+        [&](const Double& x) {
+          return r.f64(expand(x, {2, 3}));
+        },
+        check::uniform({3}, r.lo, r.hi, 11), {.name = r.name});
   }
 }
 
@@ -185,11 +197,13 @@ TEST_CASE("extreme inputs neither overflow nor lose NaN") {
   CHECK(sigmoid(Double{-1000, 1000}).to_vector() == std::vector<double>{0, 1});
   CHECK(log_sigmoid(Double{-1000, 1000}).to_vector() == std::vector<double>{-1000, 0});
   CHECK(mish(Double{1000, -1000}).to_vector() == std::vector<double>{1000, 0});
-  for (auto f : {+[](const Double& x) { return relu(x); }, +[](const Double& x) { return gelu(x); }, +[](const Double& x) { return elu(x); },
-                 +[](const Double& x) { return clamp(x, 0, 1); }, +[](const Double& x) { return tanh(x); }, +[](const Double& x) { return abs(x); }})
+  for (auto f : {+[](const Double& x) { return relu(x); }, +[](const Double& x) { return gelu(x); },
+                 +[](const Double& x) { return elu(x); }, +[](const Double& x) { return clamp(x, 0, 1); },
+                 +[](const Double& x) { return tanh(x); }, +[](const Double& x) { return abs(x); }})
     CHECK(std::isnan(f(scalar<double>(nan)).item()));
-  for (auto f : {+[](const Double& x) { return elu(x); }, +[](const Double& x) { return selu(x); }, +[](const Double& x) { return softplus(x); },
-                 +[](const Double& x) { return gelu_tanh(x); }, +[](const Double& x) { return mish(x); }, +[](const Double& x) { return gelu(x); }}) {
+  for (auto f : {+[](const Double& x) { return elu(x); }, +[](const Double& x) { return selu(x); },
+                 +[](const Double& x) { return softplus(x); }, +[](const Double& x) { return gelu_tanh(x); },
+                 +[](const Double& x) { return mish(x); }, +[](const Double& x) { return gelu(x); }}) {
     const auto x = check::leaf(Double{-800, 800});   // e^800 is infinity
     const auto g = grad(sum(f(x)), x, {.create_graph = true});
     CHECK(all_of(isfinite(g)).item());

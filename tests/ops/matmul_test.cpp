@@ -15,7 +15,8 @@ Double naive(Double a, Double b) {
   if (row) a = unsqueeze(a, 0);
   if (column) b = unsqueeze(b, 1);
   const int64_t M = a.size(-2), K = a.size(-1), N = b.size(-1);
-  const Shape sa(a.shape().begin(), static_cast<std::size_t>(a.rank() - 2)), sb(b.shape().begin(), static_cast<std::size_t>(b.rank() - 2));
+  const Shape sa(a.shape().begin(), static_cast<std::size_t>(a.rank() - 2)),
+      sb(b.shape().begin(), static_cast<std::size_t>(b.rank() - 2));
   Shape batch, fa, fb, fy;
   REQUIRE(broadcast_shapes(sa, sb, batch));
   fa = fb = fy = batch;
@@ -26,7 +27,8 @@ Double naive(Double a, Double b) {
     for (int64_t i = 0; i < M; ++i)
       for (int64_t j = 0; j < N; ++j)
         for (int64_t k = 0; k < K; ++k)
-          y.data()[(n * M + i) * N + j] += va[static_cast<std::size_t>((n * M + i) * K + k)] * vb[static_cast<std::size_t>((n * K + k) * N + j)];
+          y.data()[(n * M + i) * N + j] +=
+              va[static_cast<std::size_t>((n * M + i) * K + k)] * vb[static_cast<std::size_t>((n * K + k) * N + j)];
   if (row) y = squeeze(y, -2);
   if (column) y = squeeze(y, -1);
   return y;
@@ -34,10 +36,25 @@ Double naive(Double a, Double b) {
 struct Shapes {
   Shape a, b;
 };
-const Shapes shapes[] = {{{3, 4}, {4, 5}},          {{1, 1}, {1, 1}},          {{1, 7}, {7, 1}},       {{7, 1}, {1, 7}},          {{4}, {4}},
-                         {{4}, {4, 5}},             {{3, 4}, {4}},             {{2, 3, 4}, {4, 5}},    {{2, 3, 4}, {2, 4, 5}},    {{3, 4}, {2, 4, 5}},
-                         {{1, 3, 4}, {2, 4, 5}},    {{2, 1, 3, 4}, {3, 4, 2}}, {{2, 3, 4}, {4}},       {{4}, {2, 4, 3}},          {{2, 2, 3, 4}, {1, 2, 4, 2}},
-                         {{0, 4}, {4, 5}},          {{3, 0}, {0, 5}},          {{0, 3, 4}, {0, 4, 5}}, {{2, 1, 2, 3}, {1, 3, 3, 2}}};
+const Shapes shapes[] = {{{3, 4}, {4, 5}},
+                         {{1, 1}, {1, 1}},
+                         {{1, 7}, {7, 1}},
+                         {{7, 1}, {1, 7}},
+                         {{4}, {4}},
+                         {{4}, {4, 5}},
+                         {{3, 4}, {4}},
+                         {{2, 3, 4}, {4, 5}},
+                         {{2, 3, 4}, {2, 4, 5}},
+                         {{3, 4}, {2, 4, 5}},
+                         {{1, 3, 4}, {2, 4, 5}},
+                         {{2, 1, 3, 4}, {3, 4, 2}},
+                         {{2, 3, 4}, {4}},
+                         {{4}, {2, 4, 3}},
+                         {{2, 2, 3, 4}, {1, 2, 4, 2}},
+                         {{0, 4}, {4, 5}},
+                         {{3, 0}, {0, 5}},
+                         {{0, 3, 4}, {0, 4, 5}},
+                         {{2, 1, 2, 3}, {1, 3, 3, 2}}};
 
 /// x with its last two dimensions laid out the other way round in memory.
 Double column_major(const Double& x) { return x.rank() < 2 ? x : transpose(transpose(x, -1, -2).clone(), -1, -2); }
@@ -62,8 +79,10 @@ Double padded_rows(const Double& x) {
 }  // namespace
 
 TEST_CASE("products of all shapes and layouts equal the loop") {
-  const std::pair<const char*, Double (*)(const Double&)> layouts[] = {
-      {"row-major", [](const Double& x) { return x; }}, {"column-major", column_major}, {"gaps", gaps}, {"padded rows", padded_rows}};
+  const std::pair<const char*, Double (*)(const Double&)> layouts[] = {{"row-major", [](const Double& x) { return x; }},
+                                                                       {"column-major", column_major},
+                                                                       {"gaps", gaps},
+                                                                       {"padded rows", padded_rows}};
   for (const Shapes& s : shapes) {
     const auto a = check::uniform(s.a, -1, 1, 1), b = check::uniform(s.b, -1, 1, 2);
     const Double exact = naive(a, b);
@@ -76,7 +95,8 @@ TEST_CASE("products of all shapes and layouts equal the loop") {
 }
 
 TEST_CASE("permuted batches") {
-  const auto a = permute(check::uniform({3, 2, 4, 5}), {1, 0, 2, 3}), b = permute(check::uniform({2, 5, 3, 3}, -1, 1, 2), {0, 2, 1, 3});
+  const auto a = permute(check::uniform({3, 2, 4, 5}), {1, 0, 2, 3}),
+             b = permute(check::uniform({2, 5, 3, 3}, -1, 1, 2), {0, 2, 1, 3});
   CHECK(check::difference(matmul(a, b), naive(a, b), 1e-13, 1e-13) == "");                       // two strides a batch
   const auto heads = permute(check::uniform({2, 6, 3, 4}), {0, 2, 1, 3});                          // attention: [B, nh, T, hs]
   CHECK(check::difference(matmul(heads, transpose(heads, -1, -2)), naive(heads, transpose(heads, -1, -2)), 1e-13, 1e-13) == "");
@@ -109,7 +129,11 @@ TEST_CASE("linear, addmm, bmm, outer, dot") {
   CHECK(check::difference(bmm(x, x.reshape({2, 4, 3})), naive(x, x.reshape({2, 4, 3}))) == "");
   CHECK(outer(Double{1, 2}, Double{3, 4, 5}).to_vector() == std::vector<double>{3, 4, 5, 6, 8, 10});
   CHECK(dot(Double{1, 2}, Double{3, 4}).item() == 11);
-  check::gradients([](const List& v) { return List{outer(v[0], v[1]), dot(v[0], v[0])}; }, List{check::uniform({2}), check::uniform({3})});
+  check::gradients(
+      [](const List& v) {
+        return List{outer(v[0], v[1]), dot(v[0], v[0])};
+      },
+      List{check::uniform({2}), check::uniform({3})});
 }
 
 TEST_CASE("float32, bf16 and half follow float64; integers are exact") {
@@ -125,7 +149,8 @@ TEST_CASE("float32, bf16 and half follow float64; integers are exact") {
 
 TEST_CASE("the same bits at any number of threads") {
   const int threads = num_threads();
-  const auto a = check::uniform<float>({257, 301}), b = check::uniform<float>({301, 143}, -1, 1, 2), c = check::uniform<float>({9, 31, 17});
+  const auto a = check::uniform<float>({257, 301}), b = check::uniform<float>({301, 143}, -1, 1, 2),
+             c = check::uniform<float>({9, 31, 17});
   const auto run = [&](int t) {
     set_num_threads(t);
     return std::vector<std::vector<float>>{matmul(a, b).to_vector(), matmul(transpose(b, 0, 1), transpose(a, 0, 1)).to_vector(),
@@ -140,10 +165,14 @@ TEST_CASE("the same bits at any number of threads") {
 TEST_CASE("error texts") {
   const auto a = zeros({32, 128, 512}), b = zeros({510, 2048});
   CHECK(check::missing(check::error_of([&] { matmul(a, b); }),
-                       {"gradus: matmul(a, b): inner dimensions differ", "a         float32 cpu [32, 128, 512]", "b         float32 cpu [510, 2048]",
-                        "expected  b.size(-2) == a.size(-1) == 512, got 510", "matmul_test.cpp"}) == "");
+                       {"gradus: matmul(a, b): inner dimensions differ", "a         float32 cpu [32, 128, 512]",
+                        "b         float32 cpu [510, 2048]", "expected  b.size(-2) == a.size(-1) == 512, got 510",
+                        "matmul_test.cpp"}) == "");
   CHECK(check::contains(check::error_of([&] { matmul(zeros({2, 3, 4}), zeros({3, 4, 5})); }), "shapes do not broadcast"));
   CHECK(check::contains(check::error_of([&] { matmul(zeros({}), zeros({3})); }), "an operand is a scalar"));
-  CHECK(check::contains(check::error_of([&] { linear(zeros({2, 3}), zeros({5, 4})); }), "the features do not match the weight"));
+  CHECK(check::contains(check::error_of([&] {
+                          linear(zeros({2, 3}), zeros({5, 4}));
+                        }),
+                        "the features do not match the weight"));
   CHECK(check::contains(check::error_of([&] { bmm(zeros({2, 3}), zeros({3, 4})); }), "bmm(a, b)"));
 }

@@ -92,16 +92,19 @@ Shape result_shape(const Shape& s, const Shape& dims, bool keepdim) {
 
 TEST_CASE("values over every subset of dimensions, contiguous, transposed and expanded") {
   const Double inputs[] = {check::uniform({3, 4, 5}, -2, 2, 1), transpose(check::uniform({5, 4, 3}, -2, 2, 2), 0, 2),
-                           permute(check::uniform({4, 5, 3}, -2, 2, 3), {2, 0, 1}), narrow(check::uniform({3, 9, 5}, -2, 2, 4), 1, 1, 4, 2)};
+                           permute(check::uniform({4, 5, 3}, -2, 2, 3), {2, 0, 1}),
+                           narrow(check::uniform({3, 9, 5}, -2, 2, 4), 1, 1, 4, 2)};
   for (const Row& r : rows)
     for (const Double& x : inputs)
       for (const Shape& dims : subsets)
         for (bool keepdim : {false, true}) {
           INFO(r.name << " over " << dims.str());
-          CHECK(check::difference(r.f(x, Dims(dims), keepdim), result_shape(x.shape(), dims, keepdim), naive(r.exact, x, dims), 1e-12, 1e-13) == "");
+          CHECK(check::difference(r.f(x, Dims(dims), keepdim), result_shape(x.shape(), dims, keepdim), naive(r.exact, x, dims),
+                                  1e-12, 1e-13) == "");
         }
   const auto wide = expand(check::uniform({3, 1, 5}), {3, 4, 5});
-  for (const Shape& dims : subsets) CHECK(check::difference(sum(wide, Dims(dims)), result_shape({3, 4, 5}, dims, false), naive(total, wide, dims)) == "");
+  for (const Shape& dims : subsets)
+    CHECK(check::difference(sum(wide, Dims(dims)), result_shape({3, 4, 5}, dims, false), naive(total, wide, dims)) == "");
 }
 
 TEST_CASE("first and second gradients over subsets of dimensions") {
@@ -187,17 +190,21 @@ TEST_CASE("scalars reduce to themselves") {
 
 TEST_CASE("wrong dimensions are named") {
   const auto x = zeros({2, 3});
-  CHECK(check::missing(check::error_of([&] { sum(x, 2); }), {"gradus: sum: no such dimension", "dim       2", "[-2, 2)", "reduce_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([&] { sum(x, 2); }),
+                       {"gradus: sum: no such dimension", "dim       2", "[-2, 2)", "reduce_test.cpp"}) == "");
   CHECK(check::contains(check::error_of([&] { mean(x, {0, -2}); }), "the same dimension twice"));
 }
 
 TEST_CASE("long sums: error, and the same bits at any number of threads") {
   const int threads = num_threads();
-  const auto x = check::uniform<float>({3000017}, 0, 1, 6), m = check::uniform<float>({7, 50021}, 0, 1, 7), tall = check::uniform<float>({50021, 7}, 0, 1, 8);
+  const auto x = check::uniform<float>({3000017}, 0, 1, 6), m = check::uniform<float>({7, 50021}, 0, 1, 7),
+             tall = check::uniform<float>({50021, 7}, 0, 1, 8);
   const auto run = [&](int t) {
     set_num_threads(t);
-    std::vector<std::vector<float>> r = {sum(x).to_vector(), sum(m, 0).to_vector(), sum(m, 1).to_vector(), sum(tall, 0).to_vector(), sum(tall, 1).to_vector(),
-                                         prod(m, 0).to_vector(), amax(x).to_vector(), var(tall, 0).to_vector(), sum(transpose(m, 0, 1), 0).to_vector()};
+    std::vector<std::vector<float>> r = {
+        sum(x).to_vector(),       sum(m, 0).to_vector(),    sum(m, 1).to_vector(),
+        sum(tall, 0).to_vector(), sum(tall, 1).to_vector(), prod(m, 0).to_vector(),
+        amax(x).to_vector(),      var(tall, 0).to_vector(), sum(transpose(m, 0, 1), 0).to_vector()};
     return r;
   };
   const auto one = run(1);

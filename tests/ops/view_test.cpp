@@ -1,4 +1,5 @@
-// Views: shapes and values against index arithmetic, sharing of memory, gradients, error texts. Writing is in autograd/inplace_test.
+// Views: shapes and values against index arithmetic, sharing of memory, gradients, error texts. Writing is in
+// autograd/inplace_test.
 #include "support/check.hpp"
 
 using namespace gradus;
@@ -13,7 +14,8 @@ Double count(const Shape& shape) { return arange<double>(static_cast<double>(sha
 
 TEST_CASE("reshape keeps the order, and shares memory where the strides allow it") {
   const auto x = count({2, 3, 4});
-  for (const Shape& s : {Shape{24}, Shape{6, 4}, Shape{2, 12}, Shape{4, 3, 2}, Shape{1, 24, 1}, Shape{2, 1, 3, 2, 2}, Shape{-1}, Shape{3, -1}}) {
+  for (const Shape& s :
+       {Shape{24}, Shape{6, 4}, Shape{2, 12}, Shape{4, 3, 2}, Shape{1, 24, 1}, Shape{2, 1, 3, 2, 2}, Shape{-1}, Shape{3, -1}}) {
     const auto y = x.reshape(s);
     INFO(s.str());
     CHECK(y.shares_storage(x));
@@ -35,7 +37,8 @@ TEST_CASE("reshape keeps the order, and shares memory where the strides allow it
 TEST_CASE("every reshape of a permuted tensor has the values of its copy") {
   const auto x = count({2, 3, 4});
   const Shape orders[] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
-  const Shape targets[] = {{24}, {2, 12}, {3, 8}, {4, 6}, {6, 4}, {8, 3}, {12, 2}, {2, 2, 6}, {2, 3, 4}, {2, 2, 2, 3}, {3, 2, 2, 2}, {1, 4, 1, 6}};
+  const Shape targets[] = {{24},    {2, 12},   {3, 8},    {4, 6},       {6, 4},       {8, 3},
+                           {12, 2}, {2, 2, 6}, {2, 3, 4}, {2, 2, 2, 3}, {3, 2, 2, 2}, {1, 4, 1, 6}};
   for (const Shape& order : orders)
     for (const Shape& target : targets) {
       const auto p = permute(x, order);
@@ -183,14 +186,18 @@ TEST_CASE("factories") {
 TEST_CASE("error texts name the op, the tensor and the caller") {
   const auto x = zeros({2, 3});
   const auto text = [](auto f) { return check::error_of(f); };
-  CHECK(check::missing(text([&] { x.reshape({4, 2}); }),
-                       {"gradus: reshape: the shape does not hold the same number of elements", "x         float32 cpu [2, 3]", "[4, 2]", "6 elements", "view_test.cpp"}) == "");
+  CHECK(check::missing(text([&] {
+                         x.reshape({4, 2});
+                       }),
+                       {"gradus: reshape: the shape does not hold the same number of elements", "x         float32 cpu [2, 3]",
+                        "[4, 2]", "6 elements", "view_test.cpp"}) == "");
   CHECK(check::contains(text([&] { x.reshape({-1, 4}); }), "gradus: reshape"));
   CHECK(check::contains(text([&] { x.reshape({-1, -1}); }), "gradus: reshape"));
   CHECK(check::missing(text([&] { permute(x, {0, 0}); }), {"gradus: permute: not a permutation", "dims      [0, 0]"}) == "");
   CHECK(check::missing(text([&] { transpose(x, 0, 2); }), {"gradus: transpose: no such dimension", "[-2, 2)"}) == "");
   CHECK(check::missing(text([&] { expand(x, {2, 4}); }), {"gradus: expand", "[2, 4]"}) == "");
-  CHECK(check::missing(text([&] { narrow(x, 1, 2, 2); }), {"gradus: narrow: range outside of the dimension", "elements within [0, 3)"}) == "");
+  CHECK(check::missing(text([&] { narrow(x, 1, 2, 2); }),
+                       {"gradus: narrow: range outside of the dimension", "elements within [0, 3)"}) == "");
   CHECK(check::missing(text([&] { select(x, 0, 2); }), {"gradus: select: index out of range", "[-2, 2)"}) == "");
   CHECK(check::contains(text([&] { squeeze(x, 0); }), "more than one element"));
   CHECK(check::contains(text([&] { diagonal(zeros({3})); }), "not a matrix"));

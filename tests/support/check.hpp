@@ -32,7 +32,8 @@ template <class T = double> Tensor<T> uniform(const Shape& shape, double lo = -1
 template <class T> Tensor<T> leaf(const Tensor<T>& x) { return x.detach().clone().requires_grad_(); }
 
 /// The first difference larger than atol + rtol |expected|, as text; empty when there is none. NaN equals NaN.
-template <class A, class B> std::string difference(const std::vector<A>& actual, const std::vector<B>& expected, double rtol, double atol) {
+template <class A, class B>
+std::string difference(const std::vector<A>& actual, const std::vector<B>& expected, double rtol, double atol) {
   if (actual.size() != expected.size())
     return std::to_string(actual.size()) + " elements, expected " + std::to_string(expected.size());
   for (std::size_t i = 0; i < actual.size(); ++i) {
@@ -42,12 +43,14 @@ template <class A, class B> std::string difference(const std::vector<A>& actual,
   }
   return "";
 }
-template <class T> std::string difference(const Tensor<T>& actual, const Shape& shape, const std::vector<double>& expected, double rtol = 1e-12,
-                                          double atol = 1e-12) {
+template <class T>
+std::string difference(const Tensor<T>& actual, const Shape& shape, const std::vector<double>& expected, double rtol = 1e-12,
+                       double atol = 1e-12) {
   if (!(actual.shape() == shape)) return "shape " + actual.shape().str() + ", expected " + shape.str();
   return difference(actual.to_vector(), expected, rtol, atol);
 }
-template <class T> std::string difference(const Tensor<T>& actual, const Tensor<T>& expected, double rtol = 1e-12, double atol = 1e-12) {
+template <class T>
+std::string difference(const Tensor<T>& actual, const Tensor<T>& expected, double rtol = 1e-12, double atol = 1e-12) {
   if (!(actual.shape() == expected.shape())) return "shape " + actual.shape().str() + ", expected " + expected.shape().str();
   return difference(actual.to_vector(), expected.to_vector(), rtol, atol);
 }

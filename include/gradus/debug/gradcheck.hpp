@@ -70,7 +70,8 @@ inline std::string index_text(int64_t i, const Shape& shape) {
   return index.str();
 }
 
-inline void compare_gradients(const char* check, const DoublesFunction& f, const Doubles& inputs, const GradcheckOptions& o, Where at) {
+inline void compare_gradients(const char* check, const DoublesFunction& f, const Doubles& inputs, const GradcheckOptions& o,
+                              Where at) {
   const GradMode recorded(true);
   const Doubles x = fresh_leaves(inputs, at);
   const Doubles y = f(x);
@@ -125,7 +126,8 @@ void gradcheck(F f, const std::vector<Tensor<double>>& inputs, const GradcheckOp
   detail::compare_gradients("gradcheck", [&f](const detail::Doubles& x) { return detail::as_list(f(x)); }, inputs, o, at);
 }
 /// The same for an f of one tensor.
-template <class F> void gradcheck(F f, const Tensor<double>& input, const GradcheckOptions& o = {}, Where at = Where::current()) {
+template <class F>
+void gradcheck(F f, const Tensor<double>& input, const GradcheckOptions& o = {}, Where at = Where::current()) {
   detail::compare_gradients("gradcheck", [&f](const detail::Doubles& x) { return detail::as_list(f(x[0])); }, {input}, o, at);
 }
 
@@ -154,11 +156,13 @@ inline void compare_second_gradients(const DoublesFunction& f, const Doubles& in
 
 /// Throws Error unless the gradients of f's gradients agree with central differences: gradcheck of (x, c) -> dL/dx.
 template <class F>
-void gradgradcheck(F f, const std::vector<Tensor<double>>& inputs, const GradcheckOptions& o = {}, Where at = Where::current()) {
+void gradgradcheck(F f, const std::vector<Tensor<double>>& inputs, const GradcheckOptions& o = {},
+                   Where at = Where::current()) {
   detail::compare_second_gradients([&f](const detail::Doubles& x) { return detail::as_list(f(x)); }, inputs, o, at);
 }
 /// The same for an f of one tensor.
-template <class F> void gradgradcheck(F f, const Tensor<double>& input, const GradcheckOptions& o = {}, Where at = Where::current()) {
+template <class F>
+void gradgradcheck(F f, const Tensor<double>& input, const GradcheckOptions& o = {}, Where at = Where::current()) {
   detail::compare_second_gradients([&f](const detail::Doubles& x) { return detail::as_list(f(x[0])); }, {input}, o, at);
 }
 
