@@ -21,7 +21,8 @@ Results run_layer_norm(const Args& x) {
 /// y, and the running statistics after the call.
 Results run_batch_norm(const Args& x) {
   const Double m = x.get("running_mean").detach().clone(), v = x.get("running_var").detach().clone();
-  const auto y = batch_norm(x[0], x.get("weight"), x.get("bias"), m, v, x.flag("training"), x.number("momentum", 0.1), x.number("eps", 1e-5));
+  const auto y = batch_norm(x[0], x.get("weight"), x.get("bias"), m, v, x.flag("training"), x.number("momentum", 0.1),
+                            x.number("eps", 1e-5));
   return {y, m, v};
 }
 Results run_embedding(const Args& x) {
@@ -54,8 +55,12 @@ Table layer_table() {
       {"layer_norm", run_layer_norm},
       {"rms_norm", run_layer_norm},
       {"batch_norm", run_batch_norm},
-      {"group_norm", [](const Args& x) { return group_norm(x[0], x.dim("num_groups"), x.get("weight"), x.get("bias"), x.number("eps", 1e-5)); }},
-      {"instance_norm", [](const Args& x) { return group_norm(x[0], x[0].size(1), x.get("weight"), x.get("bias"), x.number("eps", 1e-5)); }},
+      {"group_norm",
+       [](const Args& x) {
+         return group_norm(x[0], x.dim("num_groups"), x.get("weight"), x.get("bias"), x.number("eps", 1e-5));
+       }},
+      {"instance_norm",
+       [](const Args& x) { return group_norm(x[0], x[0].size(1), x.get("weight"), x.get("bias"), x.number("eps", 1e-5)); }},
       {"scaled_dot_product_attention", run_attention},
       {"normalize", [](const Args& x) { return normalize(x[0], x.number("p", 2), x.dim(), x.number("eps", 1e-12)); }},
       {"cosine_similarity", [](const Args& x) { return cosine_similarity(x[0], x[1], x.dim(), x.number("eps", 1e-8)); }},
@@ -71,8 +76,12 @@ Reduction reduction(const Args& x) {
   const std::string r = x.c.attr("reduction", "mean");
   return r == "none" ? Reduction::none : r == "sum" ? Reduction::sum : Reduction::mean;
 }
-template <class T> CrossEntropyOptions<T, Cpu> class_options(const Args& x) {
-  return {.weight = x.get("weight"), .ignore_index = x.c.attr<int64_t>("ignore_index", -100), .label_smoothing = x.number("label_smoothing", 0), .reduction = reduction(x)};
+template <class T>
+CrossEntropyOptions<T, Cpu> class_options(const Args& x) {
+  return {.weight = x.get("weight"),
+          .ignore_index = x.c.attr<int64_t>("ignore_index", -100),
+          .label_smoothing = x.number("label_smoothing", 0),
+          .reduction = reduction(x)};
 }
 Results run_cross_entropy(const Args& x) {
   const auto o = class_options<double>(x);
@@ -83,7 +92,8 @@ Results run_cross_entropy(const Args& x) {
 Results run_nll(const Args& x) {
   const auto target = x.integers("target");
   if (target.rank() == 1) return nll_loss(x[0], target, class_options<double>(x));
-  return nll_loss(gradus::reshape(movedim(x[0], 1, -1), {-1, x[0].size(1)}), gradus::reshape(target, {-1}), class_options<double>(x));
+  return nll_loss(gradus::reshape(movedim(x[0], 1, -1), {-1, x[0].size(1)}), gradus::reshape(target, {-1}),
+                  class_options<double>(x));
 }
 /// A weight an element is a product before the reduction.
 Results run_bce_with_logits(const Args& x) {
@@ -130,12 +140,11 @@ TEST_CASE("losses give the recorded values and gradients") {
 }
 
 TEST_CASE("recorded operators that gradus does not have yet: layers") {
-  CHECK(recorded::run({"layers.json"}, layer_table()).missing ==
-        Names{"local_response_norm", "embedding.padding"});
+  CHECK(recorded::run({"layers.json"}, layer_table()).missing == Names{"local_response_norm", "embedding.padding"});
 }
 
 TEST_CASE("recorded operators that gradus does not have yet: losses") {
   CHECK(recorded::run({"losses.json"}, loss_table()).missing ==
-        Names{"binary_cross_entropy", "poisson_nll_loss", "gaussian_nll_loss", "soft_margin_loss", "hinge_embedding_loss", "margin_ranking_loss",
-              "cosine_embedding_loss", "triplet_margin_loss", "multi_margin_loss", "ctc_loss"});
+        Names{"binary_cross_entropy", "poisson_nll_loss", "gaussian_nll_loss", "soft_margin_loss", "hinge_embedding_loss",
+              "margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "multi_margin_loss", "ctc_loss"});
 }

@@ -84,7 +84,9 @@ Results run_bincount(const Args& x) {
   return bincount(x.integers("input"), x.c.attr<int64_t>("minlength", 0));
 }
 /// PyTorch's counts are floating; its histogram also takes weights and uneven edges.
-Results run_histc(const Args& x) { return cast<double>(histogram(x[0], x.dim("bins"), x.number("min", 0), x.number("max", 0))); }
+Results run_histc(const Args& x) {
+  return cast<double>(histogram(x[0], x.dim("bins"), x.number("min", 0), x.number("max", 0)));
+}
 Table sort_table() {
   return {
       {"sort", [](const Args& x) { return both(sort(x[0], x.dim(), x.flag("descending"))); }},

@@ -21,7 +21,10 @@ Results run_pad(const Args& x) {
   for (std::size_t i = p.size(); i >= 2; i -= 2) before.push_back(p[i - 2]), after.push_back(p[i - 1]);
   const std::string mode = x.c.attr("mode", "constant");
   if (mode == "constant") return pad(x[0], before, after, x.number("value", 0));
-  return pad_like(x[0], before, after, mode == "reflect" ? Border::reflect : mode == "circular" ? Border::circular : Border::replicate);
+  return pad_like(x[0], before, after,
+                  mode == "reflect"    ? Border::reflect
+                  : mode == "circular" ? Border::circular
+                                       : Border::replicate);
 }
 Results run_roll(const Args& x) {
   const auto shifts = x.c.ints("shifts"), dims = x.c.ints("dims");
@@ -31,7 +34,7 @@ Results run_roll(const Args& x) {
   return y;
 }
 Results run_repeat_interleave(const Args& x) {
-  if (x.size() > 1) return {};   // a count for each position
+  if (x.size() > 1) return {};  // a count for each position
   if (!x.c.has("dim")) return repeat_interleave(gradus::reshape(x[0], {-1}), x.dim("repeats"), 0);
   return repeat_interleave(x[0], x.dim("repeats"), x.dim());
 }
@@ -53,7 +56,9 @@ Results run_movedim(const Args& x) {
   return permute(x[0], dims);
 }
 
-UnfoldOptions windows(const Args& x) { return {.stride = x.c.ints("stride", {1}), .padding = x.c.ints("padding", {0}), .dilation = x.c.ints("dilation", {1})}; }
+UnfoldOptions windows(const Args& x) {
+  return {.stride = x.c.ints("stride", {1}), .padding = x.c.ints("padding", {0}), .dilation = x.c.ints("dilation", {1})};
+}
 
 Table shape_table() {
   return {
@@ -98,7 +103,9 @@ Index item(const Args& x, const nlohmann::json& j) {
   if (j.is_null()) return newaxis;
   if (j.is_number()) return j.get<int64_t>();
   if (j.is_object()) {
-    const auto part = [&](int i, int64_t otherwise) { return j.at("slice")[i].is_null() ? otherwise : j.at("slice")[i].get<int64_t>(); };
+    const auto part = [&](int i, int64_t otherwise) {
+      return j.at("slice")[i].is_null() ? otherwise : j.at("slice")[i].get<int64_t>();
+    };
     return slice(part(0, 0), part(1, Slice::kOpen), part(2, 1));
   }
   const auto name = j.get<std::string>();
@@ -136,7 +143,8 @@ Table index_table() {
       {"scatter_add", run_scatter_add},
       {"scatter_reduce", run_scatter_reduce},
       {"index_select", [](const Args& x) { return index_select(x[0], x.dim(), x.integers("index")); }},
-      {"index_add", [](const Args& x) { return index_add(x[0], x.dim(), x.integers("index"), mul(x.get("source"), x.number("alpha", 1))); }},
+      {"index_add",
+       [](const Args& x) { return index_add(x[0], x.dim(), x.integers("index"), mul(x.get("source"), x.number("alpha", 1))); }},
       {"take_along_dim", run_take_along},
       {"masked_fill", [](const Args& x) { return masked_fill(x[0], x.mask("mask"), x.number("value", 0)); }},
       {"masked_select", [](const Args& x) { return masked_select(x[0], contiguous(expand(x.mask("mask"), x[0].shape()))); }},
@@ -165,6 +173,6 @@ TEST_CASE("recorded operators that gradus does not have yet: moving elements") {
 
 TEST_CASE("recorded operators that gradus does not have yet: indexing") {
   CHECK(recorded::run({"index.json"}, index_table()).missing ==
-        Names{"scatter", "scatter_add.dim1", "scatter_reduce.amax", "scatter_reduce.amin", "scatter_reduce.mean", "scatter_reduce.prod", "scatter_reduce.exclude_self",
-              "scatter_reduce.ties", "index_copy", "index_fill"});
+        Names{"scatter", "scatter_add.dim1", "scatter_reduce.amax", "scatter_reduce.amin", "scatter_reduce.mean",
+              "scatter_reduce.prod", "scatter_reduce.exclude_self", "scatter_reduce.ties", "index_copy", "index_fill"});
 }

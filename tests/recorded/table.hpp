@@ -39,7 +39,9 @@ struct Args {
       if (c.inputs[i].name == name) return list[i];
     return {};
   }
-  Tensor<int64_t> integers(std::string_view name) const { return cast<int64_t>(from_vector(c.at(name).data, c.at(name).shape)); }
+  Tensor<int64_t> integers(std::string_view name) const {
+    return cast<int64_t>(from_vector(c.at(name).data, c.at(name).shape));
+  }
   Tensor<bool> mask(std::string_view name) const { return cast<bool>(from_vector(c.at(name).data, c.at(name).shape)); }
   bool is(const char* dtype, std::size_t i = 0) const { return c.inputs.at(i).dtype == dtype; }
   double number(const char* key, double otherwise) const { return c.attr(key, otherwise); }
@@ -52,14 +54,22 @@ struct Results {
   std::vector<Double> list;
   Names dtypes;
   Results() = default;
-  template <class T> Results(const Tensor<T>& y) { append(y); }
-  template <class T> Results(const std::vector<Tensor<T>>& ys) {
+  template <class T>
+  Results(const Tensor<T>& y) {
+    append(y);
+  }
+  template <class T>
+  Results(const std::vector<Tensor<T>>& ys) {
     for (const auto& y : ys) append(y);
   }
-  template <class A, class B, class... C> Results(const Tensor<A>& a, const Tensor<B>& b, const Tensor<C>&... c) { append(a), append(b), (append(c), ...); }
+  template <class A, class B, class... C>
+  Results(const Tensor<A>& a, const Tensor<B>& b, const Tensor<C>&... c) {
+    append(a), append(b), (append(c), ...);
+  }
 
  private:
-  template <class T> void append(const Tensor<T>& y) {
+  template <class T>
+  void append(const Tensor<T>& y) {
     list.push_back(cast<double>(y));
     dtypes.push_back(std::is_same_v<T, bool> ? "bool" : std::is_same_v<T, int64_t> ? "int64" : "float64");
   }
@@ -72,8 +82,8 @@ inline constexpr double kValueTolerance = 1e-9, kGradientTolerance = 1e-8;
 
 struct Report {
   int ran = 0;
-  Names differences;   // "case: what differs"
-  Names missing;       // operators without a function, and cases whose function gives nothing
+  Names differences;  // "case: what differs"
+  Names missing;      // operators without a function, and cases whose function gives nothing
 };
 
 namespace detail {
@@ -81,7 +91,8 @@ namespace detail {
 /// "" when the results and their gradients are the recorded ones.
 inline std::string compare(const Args& x, const Results& y) {
   const Case& c = x.c;
-  if (y.list.size() != c.outputs.size()) return std::to_string(y.list.size()) + " outputs, expected " + std::to_string(c.outputs.size());
+  if (y.list.size() != c.outputs.size())
+    return std::to_string(y.list.size()) + " outputs, expected " + std::to_string(c.outputs.size());
   for (std::size_t i = 0; i < y.list.size(); ++i) {
     const std::string which = "output " + std::to_string(i);
     if (y.dtypes[i] != c.outputs[i].dtype) return which + " is " + y.dtypes[i] + ", expected " + c.outputs[i].dtype;
@@ -92,7 +103,7 @@ inline std::string compare(const Args& x, const Results& y) {
   std::vector<Double> roots, leaves;
   GradOptions o{.allow_unused = true};
   for (std::size_t i = 0; i < y.list.size(); ++i)
-    if (c.cotangents[i] && y.list[i].requires_grad()) {   // a piecewise constant result has none: its gradient is 0
+    if (c.cotangents[i] && y.list[i].requires_grad()) {  // a piecewise constant result has none: its gradient is 0
       roots.push_back(y.list[i]);
       o.gradients.push_back(from_vector(*c.cotangents[i], c.outputs[i].shape));
     }
