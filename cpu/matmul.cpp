@@ -15,9 +15,9 @@
 namespace gradus::kernels {
 namespace detail {
 
-template <class T> using RowMajor = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-template <class T> using MatIn = Eigen::Map<const RowMajor<T>, 0, Eigen::OuterStride<>>;
-template <class T> using MatOut = Eigen::Map<RowMajor<T>, 0, Eigen::OuterStride<>>;
+template <class T> using GemmMatrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+template <class T> using GemmIn = Eigen::Map<const GemmMatrix<T>, 0, Eigen::OuterStride<>>;
+template <class T> using GemmOut = Eigen::Map<GemmMatrix<T>, 0, Eigen::OuterStride<>>;
 
 template <class T>
 void gemm_one(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, const T* B, int64_t ldb, T* C, int64_t ldc,
@@ -28,8 +28,8 @@ void gemm_one(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const T* A, int
         for (int64_t n = 0; n < N; ++n) C[m * ldc + n] = T(0);
     return;
   }
-  const MatIn<T> a(A, ta ? K : M, ta ? M : K, Eigen::OuterStride<>(lda)), b(B, tb ? N : K, tb ? K : N, Eigen::OuterStride<>(ldb));
-  MatOut<T> c(C, M, N, Eigen::OuterStride<>(ldc));
+  const GemmIn<T> a(A, ta ? K : M, ta ? M : K, Eigen::OuterStride<>(lda)), b(B, tb ? N : K, tb ? K : N, Eigen::OuterStride<>(ldb));
+  GemmOut<T> c(C, M, N, Eigen::OuterStride<>(ldc));
   const auto product = [&](const auto& x, const auto& y) {
     if (accumulate) c.noalias() += x * y;
     else c.noalias() = x * y;

@@ -35,18 +35,18 @@ template <class A> struct Reducer<SmallestOf, A> {
   static A join(A a, A b) { return (a < b) | (a != a) ? a : b; }
 };
 
-inline constexpr int64_t kLanes = 32, kPiece = 16384;
+inline constexpr int64_t kReduceLanes = 32, kPiece = 16384;
 
 template <class Op, class T> compute_t<T> reduce_run(const T* x, int64_t n) {
   using A = compute_t<T>;
   using Re = Reducer<Op, A>;
-  A lane[kLanes];
+  A lane[kReduceLanes];
   for (A& v : lane) v = Re::start();
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int64_t k = 0; k < kLanes; ++k) lane[k] = Re::join(lane[k], static_cast<A>(x[i + k]));
+  for (; i + kReduceLanes <= n; i += kReduceLanes)
+    for (int64_t k = 0; k < kReduceLanes; ++k) lane[k] = Re::join(lane[k], static_cast<A>(x[i + k]));
   for (int64_t k = 0; i < n; ++i, ++k) lane[k] = Re::join(lane[k], static_cast<A>(x[i]));
-  for (int64_t width = kLanes / 2; width; width /= 2)
+  for (int64_t width = kReduceLanes / 2; width; width /= 2)
     for (int64_t k = 0; k < width; ++k) lane[k] = Re::join(lane[k], lane[k + width]);
   return lane[0];
 }

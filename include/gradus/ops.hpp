@@ -17,6 +17,7 @@
 #include <gradus/ops/random.hpp>
 #include <gradus/ops/reduce.hpp>
 #include <gradus/ops/scan.hpp>
+#include <gradus/ops/scatter.hpp>
 #include <gradus/ops/shape.hpp>
 #include <gradus/ops/softmax.hpp>
 #include <gradus/ops/sort.hpp>
