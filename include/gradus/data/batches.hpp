@@ -24,6 +24,17 @@ struct Normalisation {
   double mean = 0.286, deviation = 0.353;
 };
 
+namespace detail {
+/// to = from * scale + shift. Blocks of a known size, so that compilers vectorise it at -O2 too.
+template <class T> void normalise(const uint8_t* __restrict from, T* __restrict to, int64_t n, T scale, T shift) {
+  constexpr int64_t block = 16;
+  int64_t k = 0;
+  for (; k + block <= n; k += block)
+    for (int64_t j = 0; j < block; ++j) to[k + j] = static_cast<T>(static_cast<int>(from[k + j])) * scale + shift;
+  for (; k < n; ++k) to[k] = static_cast<T>(static_cast<int>(from[k])) * scale + shift;
+}
+}  // namespace detail
+
 /// The pictures with the given indices.
 template <class T = float>
 Batch<T> gather_batch(const ImageSet& set, const int64_t* index, int64_t n, Normalisation norm = {}, Where at = Where::current()) {
@@ -37,7 +48,7 @@ Batch<T> gather_batch(const ImageSet& set, const int64_t* index, int64_t n, Norm
     for (int64_t i = begin; i < end; ++i) {
       const uint8_t* from = set.pixels.data() + index[i] * size;
       T* to = b.x.data() + i * size;
-      for (int64_t k = 0; k < size; ++k) to[k] = static_cast<T>(static_cast<int>(from[k])) * scale + shift;
+      detail::normalise(from, to, size, scale, shift);
       b.t.data()[i] = set.labels[static_cast<std::size_t>(index[i])];
     }
   });
