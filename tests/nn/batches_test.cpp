@@ -1,4 +1,5 @@
-// Batches of a made-up set: every picture once, its label with it, the numbers normalised, the order a function of (seed, epoch).
+// Batches of a made-up set: every picture once, its label with it, the numbers normalised, the order a function of (seed,
+// epoch).
 #include <chrono>
 
 #include <gradus/data/batches.hpp>
@@ -28,7 +29,7 @@ TEST_CASE("an epoch holds every picture once, with its label", "[data]") {
     REQUIRE(x.shape() == Shape{t.size(0), 1, 4, 4});
     for (int64_t i = 0; i < t.size(0); ++i) {
       const auto byte = static_cast<std::size_t>(std::lround((x.data()[i * 16] * 0.353 + 0.286) * 255));
-      ++seen.at(byte);   // the first pixel of picture i is i
+      ++seen.at(byte);  // the first pixel of picture i is i
       CHECK(t.data()[i] == static_cast<int64_t>(byte % 10));
     }
   }

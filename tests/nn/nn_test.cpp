@@ -15,8 +15,13 @@ struct Mlp {
   void visit(auto&& f) { f("fc1", fc1), f("fc2", fc2), f("norms", norms); }
 };
 nn::Sequential<float> make_net() {
-  return nn::Sequential<float>{nn::Conv2d{1, 4, 3, {.padding = 1}}, nn::BatchNorm2d{4}, nn::ReLU{}, nn::MaxPool2d{2},
-                               nn::Flatten{}, nn::Dropout{0.5}, nn::Linear{16, 3}};
+  return nn::Sequential<float>{nn::Conv2d{1, 4, 3, {.padding = 1}},
+                               nn::BatchNorm2d{4},
+                               nn::ReLU{},
+                               nn::MaxPool2d{2},
+                               nn::Flatten{},
+                               nn::Dropout{0.5},
+                               nn::Linear{16, 3}};
 }
 }  // namespace
 
@@ -24,12 +29,14 @@ TEST_CASE("parameters have the paths of the members", "[nn]") {
   Mlp mlp;
   std::vector<std::string> names;
   for (const auto& [name, x] : nn::named_parameters(mlp)) names.push_back(name);
-  CHECK(names == std::vector<std::string>{"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "norms.0.weight", "norms.0.bias"});
+  CHECK(names ==
+        std::vector<std::string>{"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "norms.0.weight", "norms.0.bias"});
   CHECK(nn::parameter_count(mlp) == 4 * 8 + 8 + 8 * 3 + 3 + 16);
   auto net = make_net();
   names.clear();
   for (const auto& [name, x] : nn::state_dict(net)) names.push_back(name);
-  CHECK(names == std::vector<std::string>{"0.bias", "0.weight", "1.bias", "1.running_mean", "1.running_var", "1.weight", "6.bias", "6.weight"});
+  CHECK(names == std::vector<std::string>{"0.bias", "0.weight", "1.bias", "1.running_mean", "1.running_var", "1.weight",
+                                          "6.bias", "6.weight"});
   CHECK(nn::parameters(net).size() == 6);
   CHECK_THAT(nn::summary(net), Catch::Contains("Conv2d(1 -> 4, 3x3)") && Catch::Contains("99 parameters, 8 numbers of state"));
 }
@@ -38,7 +45,7 @@ TEST_CASE("state goes from one net to another", "[nn]") {
   manual_seed(1);
   auto a = make_net(), b = make_net();
   const auto x = randn({2, 1, 4, 4});
-  a(x);   // moves the running statistics
+  a(x);  // moves the running statistics
   nn::eval(a), nn::eval(b);
   CHECK(a(x).to_vector() != b(x).to_vector());
   nn::load_state_dict(b, nn::clone_state(a));

@@ -22,7 +22,8 @@ using namespace gradus;
 namespace {
 using Params = std::vector<Tensor<double>>;
 
-template <class F> std::vector<double> trajectory(F make) {
+template <class F>
+std::vector<double> trajectory(F make) {
   Tensor<double> w{0.5, -1.25, 2.0, 0.75}, b{0.1, -0.3};
   w.requires_grad_(), b.requires_grad_();
   auto opt = make(Params{w, b});
@@ -48,17 +49,28 @@ void check_near(const std::vector<double>& got, const std::vector<double>& want)
 
 TEST_CASE("twenty steps end where PyTorch's do", "[optim]") {
   check_near(trajectory([](Params p) { return optim::Sgd<double>(p, {.lr = 0.05}); }),
-             {0.6902375346829913, -1.6152001961475255, 1.0834153873008567, 0.4328855485108856, -0.6027852285370209, 1.0173895295065105});
-  check_near(trajectory([](Params p) { return optim::Sgd<double>(p, {.lr = 0.02, .momentum = 0.9, .dampening = 0.1, .weight_decay = 0.01}); }),
-             {0.9243967321045534, -1.6758221643887636, 0.07490102483475876, 0.2766284292225795, -0.7992395177800374, 0.8384396602501428});
-  check_near(trajectory([](Params p) { return optim::Sgd<double>(p, {.lr = 0.02, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true}); }),
-             {1.3536929600831245, -2.0330647148393246, -0.04075656931344823, 0.327998513858069, -0.9632200751288382, 1.107000544168399});
+             {0.6902375346829913, -1.6152001961475255, 1.0834153873008567, 0.4328855485108856, -0.6027852285370209,
+              1.0173895295065105});
+  check_near(trajectory([](Params p) {
+               return optim::Sgd<double>(p, {.lr = 0.02, .momentum = 0.9, .dampening = 0.1, .weight_decay = 0.01});
+             }),
+             {0.9243967321045534, -1.6758221643887636, 0.07490102483475876, 0.2766284292225795, -0.7992395177800374,
+              0.8384396602501428});
+  check_near(trajectory([](Params p) {
+               return optim::Sgd<double>(p, {.lr = 0.02, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true});
+             }),
+             {1.3536929600831245, -2.0330647148393246, -0.04075656931344823, 0.327998513858069, -0.9632200751288382,
+              1.107000544168399});
   check_near(trajectory([](Params p) { return optim::Adam<double>(p, {.lr = 0.05, .weight_decay = 0.01}); }),
-             {0.5247973330415182, -0.9977102344598839, 1.023181814129526, 0.1044313972500624, -0.7014272678104246, 0.7161957369119272});
-  check_near(trajectory([](Params p) { return optim::Adam<double>(p, {.lr = 0.05, .beta1 = 0.8, .beta2 = 0.95, .amsgrad = true}); }),
-             {0.674481405273167, -1.1947155415817396, 1.0313035167295064, 0.15503629256002294, -0.7642544568996634, 0.7309275573914904});
+             {0.5247973330415182, -0.9977102344598839, 1.023181814129526, 0.1044313972500624, -0.7014272678104246,
+              0.7161957369119272});
+  check_near(
+      trajectory([](Params p) { return optim::Adam<double>(p, {.lr = 0.05, .beta1 = 0.8, .beta2 = 0.95, .amsgrad = true}); }),
+      {0.674481405273167, -1.1947155415817396, 1.0313035167295064, 0.15503629256002294, -0.7642544568996634,
+       0.7309275573914904});
   check_near(trajectory([](Params p) { return optim::AdamW<double>(p, {.lr = 0.05, .weight_decay = 0.1}); }),
-             {0.48701332323876095, -0.9478960050791411, 0.8865738770952581, 0.05736761403224813, -0.6722725000528459, 0.6950152161611011});
+             {0.48701332323876095, -0.9478960050791411, 0.8865738770952581, 0.05736761403224813, -0.6722725000528459,
+              0.6950152161611011});
 }
 
 TEST_CASE("three steps in closed form", "[optim]") {
@@ -90,8 +102,9 @@ TEST_CASE("a parameter without a gradient is named", "[optim]") {
   sum(net(ones({4, 3}))).backward();
   nn::parameters(net)[2].zero_grad();
   const auto before = nn::parameters(net)[0].to_vector();
-  CHECK_THROWS_WITH(opt.step(), Catch::Contains("1.weight") && Catch::Contains("allow_missing_grad") && Catch::Contains("optim_test.cpp"));
-  CHECK(nn::parameters(net)[0].to_vector() == before);   // nothing was half done
+  CHECK_THROWS_WITH(opt.step(),
+                    Catch::Contains("1.weight") && Catch::Contains("allow_missing_grad") && Catch::Contains("optim_test.cpp"));
+  CHECK(nn::parameters(net)[0].to_vector() == before);  // nothing was half done
   optim::AdamW lenient(net, {.lr = 0.1, .allow_missing_grad = true});
   lenient.step();
   CHECK(nn::parameters(net)[0].to_vector() != before);

@@ -11,7 +11,8 @@ namespace {
 Config small(int64_t M, Place where = Place::all) {
   return {.C1 = 4, .C2 = 4, .hidden = 16, .convolutions = 1, .M = M, .where = where, .side = 8};
 }
-template <class T> Tensor<T> pictures() {
+template <class T>
+Tensor<T> pictures() {
   manual_seed(7);
   return randn<T>({6, 1, 8, 8});
 }
@@ -49,14 +50,17 @@ TEST_CASE("copies have masks of their own, and one pass through F", "[papers]") 
 
 TEST_CASE("a loop over copies and one batch of copies agree", "[papers]") {
   manual_seed(8);
-  Net<double> net(small(4, Place::last));   // one dropout, so that a copy's mask is a slice of the batch's
+  Net<double> net(small(4, Place::last));  // one dropout, so that a copy's mask is a slice of the batch's
   const auto h = randn<double>({6, 16});
   const RandomStream stream = {generator().seed, generator().next};
   const double batched = net.head_loss(h, classes(), 4).item();
   const auto mask = dropout(ones<double>({24, 16}), 0.5, stream);
   double looped = 0;
   for (int64_t m = 0; m < 4; ++m)
-    looped += cross_entropy(linear(h * narrow(mask, 0, 6 * m, 6), net.last_weight(), net.H.at<nn::Linear<double>>(1).bias), classes()).item() / 4;
+    looped +=
+        cross_entropy(linear(h * narrow(mask, 0, 6 * m, 6), net.last_weight(), net.H.at<nn::Linear<double>>(1).bias), classes())
+            .item() /
+        4;
   CHECK(batched == Approx(looped).epsilon(1e-12));
 }
 

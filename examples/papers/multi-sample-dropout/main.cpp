@@ -20,7 +20,7 @@ using namespace gradus;
 using namespace msd;
 
 struct Options {
-  int64_t M = 0;   // 0: the setting's list
+  int64_t M = 0;  // 0: the setting's list
   double p = 0.5;
   std::string where = "all", average = "loss", diversity = "none", dataset = "fashion-mnist";
 };
@@ -28,21 +28,22 @@ struct Options {
 struct Method {
   std::string name;
   Config config;
-  int64_t repeat_batch = 1;   // the control of R1: every picture this often in the batch
+  int64_t repeat_batch = 1;  // the control of R1: every picture this often in the batch
   int seeds = 1;
 };
 
 struct Run {
-  std::vector<double> iterations, seconds, train_loss, test_error;   // at the end of every epoch
+  std::vector<double> iterations, seconds, train_loss, test_error;  // at the end of every epoch
   double ms = 0, final_error = 0;
 };
 
 struct Evaluation {
-  double loss = 0, error = 0;   // mean cross-entropy; percent
+  double loss = 0, error = 0;  // mean cross-entropy; percent
   std::vector<int64_t> guesses;
 };
 // Without dropout, with batch norm's running statistics.
-template <class N> Evaluation evaluate(N& net, const data::ImageSet& set, int64_t n) {
+template <class N>
+Evaluation evaluate(N& net, const data::ImageSet& set, int64_t n) {
   nn::eval(net);
   const NoGrad guard;
   Evaluation e;
@@ -78,17 +79,19 @@ int reproduce(const app::Args& args, const Options& o) {
   const int64_t pictures = args.pick<int64_t>(200, 2000, 4000, 6000), epochs = args.pick<int64_t>(2, 6, 12, 20);
   const int64_t drop_at = args.pick<int64_t>(1, 5, 9, 15), batch = 100;
   const int draws = args.pick(20, 200, 200, 200);
-  Config base{.p = o.p, .where = o.where == "all" ? Place::all : Place::last,
+  Config base{.p = o.p,
+              .where = o.where == "all" ? Place::all : Place::last,
               .average = o.average == "loss" ? Average::loss : Average::logits,
               .diversity = o.diversity == "flip" ? Diversity::flip : Diversity::none};
   if (args.setting == app::Setting::smoke) base.C1 = 4, base.C2 = 8, base.hidden = 16, base.convolutions = 1;
   if (args.setting == app::Setting::quick) base.convolutions = 1;
   if (args.setting == app::Setting::paper) base.C1 = 32, base.C2 = 64, base.hidden = 256;
-  if (o.diversity == "flip" && o.where == "last") fail("--diversity flip", "the copies begin after the feature map", {{"where", o.where}}, "--where all", Where::current());
+  if (o.diversity == "flip" && o.where == "last")
+    fail("--diversity flip", "the copies begin after the feature map", {{"where", o.where}}, "--where all", Where::current());
 
   std::vector<int64_t> list = args.pick<std::vector<int64_t>>({1, 8}, {1, 8}, {1, 2, 4, 8}, {1, 2, 4, 8, 16, 32, 64});
   if (o.M > 0) list = o.M == 1 ? std::vector<int64_t>{1} : std::vector<int64_t>{1, o.M};
-  const int64_t most = list.back() > 8 && o.M == 0 ? 8 : list.back();   // the one compared with M = 1
+  const int64_t most = list.back() > 8 && o.M == 0 ? 8 : list.back();  // the one compared with M = 1
   const auto with = [&](int64_t M) {
     Config c = base;
     c.M = M;
@@ -96,7 +99,7 @@ int reproduce(const app::Args& args, const Options& o) {
   };
   std::vector<Method> methods;
   for (const int64_t M : list) methods.push_back({"M = " + std::to_string(M), with(M), 1, args.seeds});
-  if (args.setting == app::Setting::normal || args.setting == app::Setting::paper) {   // controls, one seed each
+  if (args.setting == app::Setting::normal || args.setting == app::Setting::paper) {  // controls, one seed each
     methods.push_back({"M = 1, p halved", with(1)});
     methods.back().config.p = o.p / 2;
     methods.push_back({"M = 1, batch x 8", with(1), 8});
@@ -115,8 +118,8 @@ int reproduce(const app::Args& args, const Options& o) {
   app::Progress progress(total, "training");
   std::vector<std::vector<Run>> runs(methods.size());
   bool once_per_step = true;
-  Evaluation shown;                      // mistakes of the first seed's run with the most copies
-  std::vector<double> noise;             // variance of the gradient for each of noise_M
+  Evaluation shown;           // mistakes of the first seed's run with the most copies
+  std::vector<double> noise;  // variance of the gradient for each of noise_M
   const std::vector<double> noise_M{1, 2, 4, 8};
   double agreement = 0;
   for (int s = 0; s < args.seeds; ++s) {
@@ -148,12 +151,12 @@ int reproduce(const app::Args& args, const Options& o) {
         run.train_loss.push_back(evaluate(net, train, pictures).loss);
         run.test_error.push_back(evaluate(net, set.test, test_size).error);
       }
-      if (run.train_loss.empty()) continue;   // interrupted
+      if (run.train_loss.empty()) continue;  // interrupted
       once_per_step = once_per_step && net.calls_of_F == steps;
       Evaluation final = evaluate(net, set.test, args.setting == app::Setting::smoke ? test_size : set.test.size());
       run.ms = 1e3 * seconds / static_cast<double>(steps), run.final_error = final.error;
       if (s == 0 && method.config.M == most && method.name == "M = " + std::to_string(most)) shown = final;
-      if (s == 0 && k == 0) {   // R2 at the trained point of M = 1
+      if (s == 0 && k == 0) {  // R2 at the trained point of M = 1
         const auto [x, y] = data::slice_batch(train, 0, batch);
         nn::eval(net.F);
         const auto h = no_grad([&, &x = x] { return net.F(x); });
@@ -171,7 +174,8 @@ int reproduce(const app::Args& args, const Options& o) {
       metrics.add(method.name, "epoch 3", run.train_loss[third]);
       metrics.add(method.name, "end", run.train_loss.back());
       metrics.add(method.name, "iterations to M = 1's end",
-                  k == 0 ? iterations_to(run, run.train_loss.back()) : iterations_to(run, runs[0][static_cast<std::size_t>(s)].train_loss.back()));
+                  k == 0 ? iterations_to(run, run.train_loss.back())
+                         : iterations_to(run, runs[0][static_cast<std::size_t>(s)].train_loss.back()));
       metrics.add(method.name, "ms/iteration", run.ms);
       runs[k].push_back(run);
     }
@@ -191,7 +195,8 @@ int reproduce(const app::Args& args, const Options& o) {
   const bool real = args.setting != app::Setting::smoke;
   if (noise.size() == 4 && real && o.average == "loss" && o.diversity == "none") {
     for (std::size_t i = 1; i < 4; ++i)
-      metrics.check("R2: |M x variance ratio - 1|, M = " + app::plain(noise_M[i]), std::abs(noise_M[i] * noise[i] / noise[0] - 1), "<=", 0.15);
+      metrics.check("R2: |M x variance ratio - 1|, M = " + app::plain(noise_M[i]),
+                    std::abs(noise_M[i] * noise[i] / noise[0] - 1), "<=", 0.15);
     metrics.check("R2: mean gradients, distance in standard errors", agreement, "<=", 4);
   }
   if (real) metrics.check("R3: expected loss of a linear head, relative error", relation_3(0.5, 4000000, 1), "<=", 1e-3);
@@ -200,11 +205,14 @@ int reproduce(const app::Args& args, const Options& o) {
     const auto a = metrics.values(first, "epoch 3"), b = metrics.values(last, "epoch 3");
     int lower = 0;
     for (std::size_t i = 0; i < a.size(); ++i) lower += b[i] < a[i];
-    metrics.check("train loss after 3 epochs: share of seeds in which M = 8 is lower", static_cast<double>(lower) / static_cast<double>(a.size()), ">=", 0.66);
+    metrics.check("train loss after 3 epochs: share of seeds in which M = 8 is lower",
+                  static_cast<double>(lower) / static_cast<double>(a.size()), ">=", 0.66);
     metrics.check("train loss after 3 epochs, M = 8 over M = 1", app::mean_std(b).mean / app::mean_std(a).mean, "<=", 0.95);
     metrics.check("iterations to M = 1's final train loss, M = 8 over M = 1",
-                  metrics.mean(last, "iterations to M = 1's end").mean / metrics.mean(first, "iterations to M = 1's end").mean, "<=", 0.8);
-    metrics.check("test error of M = 8 minus that of M = 1, points", metrics.mean(last, "test error %").mean - metrics.mean(first, "test error %").mean, "<=", 0.3);
+                  metrics.mean(last, "iterations to M = 1's end").mean / metrics.mean(first, "iterations to M = 1's end").mean,
+                  "<=", 0.8);
+    metrics.check("test error of M = 8 minus that of M = 1, points",
+                  metrics.mean(last, "test error %").mean - metrics.mean(first, "test error %").mean, "<=", 0.3);
     if (args.setting == app::Setting::normal) metrics.check("time an iteration, M = 8 over M = 1", ratio, "<=", 1.4);
   }
 
@@ -212,8 +220,14 @@ int reproduce(const app::Args& args, const Options& o) {
   std::cout << metrics.table().text() << "time an iteration, " << last << " over " << first << ": " << app::figure(ratio, 3)
             << " (multiply-adds: " << app::figure(with(most).cost_ratio(), 3) << ")\n"
             << metrics.checks_table().text();
-  app::Plot by_iteration{.title = "Train loss without dropout", .x_label = "iteration", .y_label = "cross-entropy"}, by_time{.title = "The same by time", .x_label = "seconds of training", .y_label = "cross-entropy"},
-      error{.title = "Test error", .x_label = "iteration", .y_label = "%"}, variance{.title = "Variance of the last layer's gradient", .x_label = "M", .y_label = "over that of M = 1", .log_x = true, .log_y = true};
+  app::Plot by_iteration{.title = "Train loss without dropout", .x_label = "iteration", .y_label = "cross-entropy"},
+      by_time{.title = "The same by time", .x_label = "seconds of training", .y_label = "cross-entropy"},
+      error{.title = "Test error", .x_label = "iteration", .y_label = "%"},
+      variance{.title = "Variance of the last layer's gradient",
+               .x_label = "M",
+               .y_label = "over that of M = 1",
+               .log_x = true,
+               .log_y = true};
   for (std::size_t k = 0; k < methods.size(); ++k) {
     if (runs[k].empty()) continue;
     std::vector<std::vector<double>> losses, errors;
@@ -232,16 +246,28 @@ int reproduce(const app::Args& args, const Options& o) {
     const auto& names = o.dataset == "fashion-mnist" ? data::kFashionMnistClasses : data::kDigitClasses;
     const int64_t H = set.test.shape[1], W = set.test.shape[2];
     const auto from = set.test.pixels.begin() + static_cast<int64_t>(i) * H * W;
-    mistakes.add(io::Image(static_cast<int>(W), static_cast<int>(H), 1, std::vector<uint8_t>(from, from + H * W)), std::string(names[guess]) + "\n(" + names[label] + ")", app::ImageGrid::bad);
+    mistakes.add(io::Image(static_cast<int>(W), static_cast<int>(H), 1, std::vector<uint8_t>(from, from + H * W)),
+                 std::string(names[guess]) + "\n(" + names[label] + ")", app::ImageGrid::bad);
   }
   app::Report report("Multi-Sample Dropout");
-  report.citation("H. Inoue, Multi-Sample Dropout for Accelerated Training and Better Generalization, 2019", "https://arxiv.org/abs/1905.09788")
-      .claim("Running the layers after dropout M times a step with M masks, and averaging the M losses, trains in fewer iterations and to lower error.")
-      .key("test error, " + last, app::figure(metrics.mean(last, "test error %"), 3) + " %", first + ": " + app::figure(metrics.mean(first, "test error %"), 3) + " %")
-      .key("time an iteration", app::figure(ratio, 3), last + " over " + first + "; multiply-adds " + app::figure(with(most).cost_ratio(), 3))
+  report
+      .citation("H. Inoue, Multi-Sample Dropout for Accelerated Training and Better Generalization, 2019",
+                "https://arxiv.org/abs/1905.09788")
+      .claim(
+          "Running the layers after dropout M times a step with M masks, and averaging the M losses, trains in fewer "
+          "iterations and to lower error.")
+      .key("test error, " + last, app::figure(metrics.mean(last, "test error %"), 3) + " %",
+           first + ": " + app::figure(metrics.mean(first, "test error %"), 3) + " %")
+      .key("time an iteration", app::figure(ratio, 3),
+           last + " over " + first + "; multiply-adds " + app::figure(with(most).cost_ratio(), 3))
       .table(metrics.table(), "Mean ± standard deviation over the seeds; losses without dropout")
-      .plot(by_iteration, "loss").plot(by_time, "loss-by-time").plot(error, "error").plot(variance, "variance")
-      .images(mistakes, "mistakes").run(metrics, args.command).write(args.out);
+      .plot(by_iteration, "loss")
+      .plot(by_time, "loss-by-time")
+      .plot(error, "error")
+      .plot(variance, "variance")
+      .images(mistakes, "mistakes")
+      .run(metrics, args.command)
+      .write(args.out);
   std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
   return app::interrupted() ? 130 : metrics.exit_code(args.check);
 }
@@ -249,17 +275,27 @@ int reproduce(const app::Args& args, const Options& o) {
 int main(int argc, char** argv) {
   Options o;
   const app::Args args = app::parse_args(
-      argc, argv, {"multi-sample-dropout", "Inoue 2019: M dropout masks a step, M losses averaged"}, {.seeds = 3}, [&](CLI::App& cli) {
+      argc, argv, {"multi-sample-dropout", "Inoue 2019: M dropout masks a step, M losses averaged"}, {.seeds = 3},
+      [&](CLI::App& cli) {
         cli.add_option("--M", o.M, "compare M = 1 with this many dropout samples")->check(CLI::Range(1, 1024));
         cli.add_option("--p", o.p, "probability of dropping")->check(CLI::Range(0.0, 0.99))->capture_default_str();
-        cli.add_option("--where", o.where, "dropout before every fully connected layer, or the last only")->check(CLI::IsMember({"last", "all"}))->capture_default_str();
-        cli.add_option("--average", o.average, "what is averaged over the copies")->check(CLI::IsMember({"loss", "logits"}))->capture_default_str();
-        cli.add_option("--diversity", o.diversity, "mirror the feature map of every second copy")->check(CLI::IsMember({"none", "flip"}))->capture_default_str();
-        cli.add_option("--dataset", o.dataset, "fashion-mnist, or mnist where its files are")->check(CLI::IsMember({"fashion-mnist", "mnist"}))->capture_default_str();
+        cli.add_option("--where", o.where, "dropout before every fully connected layer, or the last only")
+            ->check(CLI::IsMember({"last", "all"}))
+            ->capture_default_str();
+        cli.add_option("--average", o.average, "what is averaged over the copies")
+            ->check(CLI::IsMember({"loss", "logits"}))
+            ->capture_default_str();
+        cli.add_option("--diversity", o.diversity, "mirror the feature map of every second copy")
+            ->check(CLI::IsMember({"none", "flip"}))
+            ->capture_default_str();
+        cli.add_option("--dataset", o.dataset, "fashion-mnist, or mnist where its files are")
+            ->check(CLI::IsMember({"fashion-mnist", "mnist"}))
+            ->capture_default_str();
       });
   return app::run([&] {
     app::Args a = args;
-    if (a.device != "cpu") fail("--device", "this build has the Cpu backend only", {{"device", a.device}}, "cpu", Where::current());
+    if (a.device != "cpu")
+      fail("--device", "this build has the Cpu backend only", {{"device", a.device}}, "cpu", Where::current());
     if (a.setting == app::Setting::smoke && !a.seeds_given) a.seeds = 1;
     return reproduce(a, o);
   });

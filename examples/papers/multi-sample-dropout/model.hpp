@@ -18,15 +18,15 @@
 namespace msd {
 using namespace gradus;
 
-enum class Place { last, all };          // dropout before the classifier, or before every fully connected layer
-enum class Average { loss, logits };      // the paper averages losses; logits is the control
-enum class Diversity { none, flip };      // flip mirrors the feature map of every second copy
+enum class Place { last, all };       // dropout before the classifier, or before every fully connected layer
+enum class Average { loss, logits };  // the paper averages losses; logits is the control
+enum class Diversity { none, flip };  // flip mirrors the feature map of every second copy
 
 struct Config {
-  int64_t C1 = 16, C2 = 32, hidden = 128;   // channels of the two stages, features of the hidden layer
-  int convolutions = 2;                     // in each stage
+  int64_t C1 = 16, C2 = 32, hidden = 128;  // channels of the two stages, features of the hidden layer
+  int convolutions = 2;                    // in each stage
   int64_t M = 1;
-  double p = 0.5;                           // the probability of DROPPING
+  double p = 0.5;  // the probability of DROPPING
   Place where = Place::all;
   Average average = Average::loss;
   Diversity diversity = Diversity::none;
@@ -42,12 +42,15 @@ struct Config {
     }
     return n + (where == Place::last ? static_cast<double>(flat() * hidden) : 0);
   }
-  double cost_H() const { return static_cast<double>(hidden * classes) + (where == Place::all ? static_cast<double>(flat() * hidden) : 0); }
+  double cost_H() const {
+    return static_cast<double>(hidden * classes) + (where == Place::all ? static_cast<double>(flat() * hidden) : 0);
+  }
   /// Cost of a step with M copies over that with one.
   double cost_ratio() const { return (cost_F() + static_cast<double>(M) * cost_H()) / (cost_F() + cost_H()); }
 };
 
-template <class T = float> struct Net {
+template <class T = float>
+struct Net {
   using value_type = T;
   Config c;
   nn::Sequential<T> F, H;
@@ -62,7 +65,7 @@ template <class T = float> struct Net {
       }
       F.add(nn::MaxPool2d(2));
     }
-    auto& hidden = c.where == Place::all ? H : F;      // what lies before the first dropout belongs to F
+    auto& hidden = c.where == Place::all ? H : F;  // what lies before the first dropout belongs to F
     hidden.add(nn::Flatten{});
     if (c.where == Place::all) H.add(nn::Dropout(c.p));
     hidden.add(nn::Linear<T>(c.flat(), c.hidden)).add(nn::ReLU{});
@@ -86,9 +89,9 @@ template <class T = float> struct Net {
   }
   /// L for features h [B, ...] and classes y [B].
   Tensor<T> head_loss(const Tensor<T>& h, const Tensor<int64_t>& y, int64_t M) const {
-    const Tensor<T> o = H(copies(h, M));                                                  // [M B, classes]
+    const Tensor<T> o = H(copies(h, M));  // [M B, classes]
     if (c.average == Average::logits) return cross_entropy(mean(o.reshape({M, -1, c.classes}), 0), y);
-    return cross_entropy(o, M == 1 ? y : repeat(y, {M}));                                 // the mean over M B rows
+    return cross_entropy(o, M == 1 ? y : repeat(y, {M}));  // the mean over M B rows
   }
   Tensor<T> loss(const Tensor<T>& x, const Tensor<int64_t>& y) {
     ++calls_of_F;
@@ -100,7 +103,8 @@ template <class T = float> struct Net {
 
 /// R1: the largest difference between the gradients of L and those of plain dropout on the batch repeated M times with the same
 /// masks, over the largest entry of each gradient. Batch norm is in training mode.
-template <class T> double relation_1(Config c, const Tensor<T>& x, const Tensor<int64_t>& y, uint64_t seed) {
+template <class T>
+double relation_1(Config c, const Tensor<T>& x, const Tensor<int64_t>& y, uint64_t seed) {
   manual_seed(seed);
   Net<T> net(c);
   const auto streams = generator();
@@ -110,7 +114,7 @@ template <class T> double relation_1(Config c, const Tensor<T>& x, const Tensor<
   nn::zero_grad(net);
   const int64_t M = net.c.M;
   net.c.M = 1;
-  generator() = streams;                                        // the same masks
+  generator() = streams;  // the same masks
   net.loss(repeat(x, {M, 1, 1, 1}), repeat(y, {M})).backward();
   double worst = 0;
   std::size_t k = 0;
@@ -127,9 +131,10 @@ template <class T> double relation_1(Config c, const Tensor<T>& x, const Tensor<
 /// R2: over `draws` masks, the variance of dL/dW of the last layer summed over its entries, and its mean, for fixed features.
 struct GradientNoise {
   double variance = 0;
-  std::vector<double> mean, error;   // of each entry, and its standard error
+  std::vector<double> mean, error;  // of each entry, and its standard error
 };
-template <class T> GradientNoise gradient_noise(Net<T>& net, const Tensor<T>& h, const Tensor<int64_t>& y, int64_t M, int draws) {
+template <class T>
+GradientNoise gradient_noise(Net<T>& net, const Tensor<T>& h, const Tensor<int64_t>& y, int64_t M, int draws) {
   const Tensor<T> W = net.last_weight();
   const auto n = static_cast<std::size_t>(W.numel());
   std::vector<double> sum(n, 0.0), squares(n, 0.0);
@@ -158,13 +163,14 @@ inline double distance(const GradientNoise& a, const GradientNoise& b) {
   return std::sqrt(d / std::max(e, 1e-300));
 }
 
-/// R3, a linear head with squared loss: E l = (w.h - y)^2 + p / (1 - p) sum_j w_j^2 h_j^2. The relative error of a Monte Carlo mean.
+/// R3, a linear head with squared loss: E l = (w.h - y)^2 + p / (1 - p) sum_j w_j^2 h_j^2. The relative error of a Monte Carlo
+/// mean.
 inline double relation_3(double p, int64_t draws, uint64_t seed) {
   manual_seed(seed);
   const int64_t n = 16;
   const auto w = randn<double>({n, 1}), h = randn<double>({1, n});
   const double wh = matmul(h, w).item(), noise = p / (1 - p) * sum(square(h.reshape({n, 1}) * w)).item();
-  const double y = wh - 2 * std::sqrt(noise);   // both terms count; the relative deviation of one draw is then below 0.9
+  const double y = wh - 2 * std::sqrt(noise);  // both terms count; the relative deviation of one draw is then below 0.9
   const double expected = (wh - y) * (wh - y) + noise;
   double total = 0;
   const int64_t chunk = 10000;

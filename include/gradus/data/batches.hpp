@@ -2,7 +2,8 @@
 //
 //   for (const auto& [x, t] : data::batches(set.train, {.batch = 100, .seed = 1, .epoch = epoch})) ...
 //
-// x : [B, 1, H, W], (byte / 255 - mean) / deviation;  t : [B], the classes. The order of an epoch is a function of (seed, epoch).
+// x : [B, 1, H, W], (byte / 255 - mean) / deviation;  t : [B], the classes. The order of an epoch is a function of (seed,
+// epoch).
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -13,9 +14,10 @@
 
 namespace gradus::data {
 
-template <class T = float> struct Batch {
-  Tensor<T> x;         ///< [B, 1, H, W]
-  Tensor<int64_t> t;   ///< [B]
+template <class T = float>
+struct Batch {
+  Tensor<T> x;        ///< [B, 1, H, W]
+  Tensor<int64_t> t;  ///< [B]
   int64_t size() const { return t.size(0); }
 };
 
@@ -26,7 +28,8 @@ struct Normalisation {
 
 namespace detail {
 /// to = from * scale + shift. Blocks of a known size, so that compilers vectorise it at -O2 too.
-template <class T> void normalise(const uint8_t* __restrict from, T* __restrict to, int64_t n, T scale, T shift) {
+template <class T>
+void normalise(const uint8_t* __restrict from, T* __restrict to, int64_t n, T scale, T shift) {
   constexpr int64_t block = 16;
   int64_t k = 0;
   for (; k + block <= n; k += block)
@@ -37,12 +40,14 @@ template <class T> void normalise(const uint8_t* __restrict from, T* __restrict 
 
 /// The pictures with the given indices.
 template <class T = float>
-Batch<T> gather_batch(const ImageSet& set, const int64_t* index, int64_t n, Normalisation norm = {}, Where at = Where::current()) {
+Batch<T> gather_batch(const ImageSet& set, const int64_t* index, int64_t n, Normalisation norm = {},
+                      Where at = Where::current()) {
   const int64_t size = set.shape[1] * set.shape[2];
   Batch<T> b{Tensor<T>(Shape{n, 1, set.shape[1], set.shape[2]}, at), Tensor<int64_t>(Shape{n}, at)};
   for (int64_t i = 0; i < n; ++i)
     if (index[i] < 0 || index[i] >= set.size())
-      fail("gather_batch", "no such picture", {{"index", std::to_string(index[i])}}, "an index below " + std::to_string(set.size()), at);
+      fail("gather_batch", "no such picture", {{"index", std::to_string(index[i])}},
+           "an index below " + std::to_string(set.size()), at);
   const T scale = static_cast<T>(1 / (255 * norm.deviation)), shift = static_cast<T>(-norm.mean / norm.deviation);
   parallel_for(n, 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -64,15 +69,16 @@ Batch<T> slice_batch(const ImageSet& set, int64_t begin, int64_t n, Normalisatio
 
 struct BatchOptions {
   int64_t batch = 100;
-  bool shuffle = true;       ///< else in the order of the set
+  bool shuffle = true;  ///< else in the order of the set
   uint64_t seed = 0;
-  uint64_t epoch = 0;        ///< each epoch has its own order
-  bool drop_last = false;    ///< leave out a last batch that is not full
+  uint64_t epoch = 0;      ///< each epoch has its own order
+  bool drop_last = false;  ///< leave out a last batch that is not full
   Normalisation norm = {};
 };
 
 /// One pass over a set. The set must outlive it; batches are made one by one.
-template <class T = float> class Batches {
+template <class T = float>
+class Batches {
  public:
   Batches(const ImageSet& set, const BatchOptions& o, Where at = Where::current()) : set_(&set), o_(o), at_(at) {
     if (o.batch < 1) fail("batches", "an empty batch", {{"batch", std::to_string(o.batch)}}, "at least 1 picture", at);
@@ -108,13 +114,16 @@ template <class T = float> class Batches {
   Where at_;
   std::vector<int64_t> order_;
 };
-template <class T = float> Batches<T> batches(const ImageSet& set, const BatchOptions& o = {}, Where at = Where::current()) { return {set, o, at}; }
+template <class T = float>
+Batches<T> batches(const ImageSet& set, const BatchOptions& o = {}, Where at = Where::current()) {
+  return {set, o, at};
+}
 
 /// n pictures, as many of each class as of any other up to one, drawn by `seed`; classes take turns in the result.
 inline ImageSet balanced_subset(const ImageSet& set, int64_t n, uint64_t seed, Where at = Where::current()) {
   const int classes = set.labels.empty() ? 0 : *std::max_element(set.labels.begin(), set.labels.end()) + 1;
   std::vector<int64_t> order(static_cast<std::size_t>(set.size()));
-  kernels::random_permutation(Cpu{}, order.data(), set.size(), {seed, ~uint64_t{0}});   // a stream that no epoch uses
+  kernels::random_permutation(Cpu{}, order.data(), set.size(), {seed, ~uint64_t{0}});  // a stream that no epoch uses
   std::vector<std::vector<int64_t>> of_class(static_cast<std::size_t>(classes));
   for (const int64_t i : order) of_class[set.labels[static_cast<std::size_t>(i)]].push_back(i);
   const int64_t size = set.shape[1] * set.shape[2];
@@ -123,7 +132,9 @@ inline ImageSet balanced_subset(const ImageSet& set, int64_t n, uint64_t seed, W
   for (int64_t i = 0; i < n; ++i) {
     const auto& from = of_class[static_cast<std::size_t>(i % classes)];
     if (i / classes >= static_cast<int64_t>(from.size()))
-      fail("balanced_subset", "a class has too few pictures", {{"wanted", std::to_string(n)}, {"class", std::to_string(i % classes)}, {"has", std::to_string(from.size())}}, "", at);
+      fail("balanced_subset", "a class has too few pictures",
+           {{"wanted", std::to_string(n)}, {"class", std::to_string(i % classes)}, {"has", std::to_string(from.size())}}, "",
+           at);
     const int64_t k = from[static_cast<std::size_t>(i / classes)];
     out.pixels.insert(out.pixels.end(), set.pixels.begin() + k * size, set.pixels.begin() + (k + 1) * size);
     out.labels.push_back(set.labels[static_cast<std::size_t>(k)]);

@@ -14,49 +14,61 @@ struct Fans {
   double in, out;
 };
 inline Fans fans(const Shape& weight, Where at = Where::current()) {
-  if (weight.rank() < 2) fail("fans", "a weight has at least two dimensions", {{"shape", weight.str()}}, "[out, in, kernel...]", at);
+  if (weight.rank() < 2)
+    fail("fans", "a weight has at least two dimensions", {{"shape", weight.str()}}, "[out, in, kernel...]", at);
   const double kernel = static_cast<double>(weight.numel()) / std::max(1.0, static_cast<double>(weight[0] * weight[1]));
   return {static_cast<double>(weight[1]) * kernel, static_cast<double>(weight[0]) * kernel};
 }
 
 /// Overwrites x without a trace in the graph.
-template <class T, class D> void set(Tensor<T, D>& x, const Tensor<T, D>& values, Where at = Where::current()) {
+template <class T, class D>
+void set(Tensor<T, D>& x, const Tensor<T, D>& values, Where at = Where::current()) {
   const NoGrad guard;
   x.copy_(values, at);
 }
 /// Uniform in [lo, hi).
-template <class T, class D> void uniform(Tensor<T, D>& x, double lo, double hi, Where at = Where::current()) {
+template <class T, class D>
+void uniform(Tensor<T, D>& x, double lo, double hi, Where at = Where::current()) {
   set(x, gradus::uniform<T, D>(x.shape(), lo, hi, at), at);
 }
-template <class T, class D> void normal(Tensor<T, D>& x, double mean, double deviation, Where at = Where::current()) {
+template <class T, class D>
+void normal(Tensor<T, D>& x, double mean, double deviation, Where at = Where::current()) {
   set(x, gradus::normal<T, D>(x.shape(), mean, deviation, at), at);
 }
-template <class T, class D> void truncated_normal(Tensor<T, D>& x, double mean = 0, double deviation = 0.02, Where at = Where::current()) {
+template <class T, class D>
+void truncated_normal(Tensor<T, D>& x, double mean = 0, double deviation = 0.02, Where at = Where::current()) {
   set(x, gradus::truncated_normal<T, D>(x.shape(), mean, deviation, mean - 2 * deviation, mean + 2 * deviation, at), at);
 }
-template <class T, class D> void constant(Tensor<T, D>& x, double value, Where at = Where::current()) {
+template <class T, class D>
+void constant(Tensor<T, D>& x, double value, Where at = Where::current()) {
   const NoGrad guard;
   x.fill_(value, at);
 }
-template <class T, class D> void kaiming_uniform(Tensor<T, D>& w, double gain = std::sqrt(2.0), Where at = Where::current()) {
+template <class T, class D>
+void kaiming_uniform(Tensor<T, D>& w, double gain = std::sqrt(2.0), Where at = Where::current()) {
   const double bound = gain * std::sqrt(3 / fans(w.shape(), at).in);
   uniform(w, -bound, bound, at);
 }
-template <class T, class D> void kaiming_normal(Tensor<T, D>& w, double gain = std::sqrt(2.0), Where at = Where::current()) {
+template <class T, class D>
+void kaiming_normal(Tensor<T, D>& w, double gain = std::sqrt(2.0), Where at = Where::current()) {
   normal(w, 0, gain / std::sqrt(fans(w.shape(), at).in), at);
 }
-template <class T, class D> void xavier_uniform(Tensor<T, D>& w, double gain = 1, Where at = Where::current()) {
+template <class T, class D>
+void xavier_uniform(Tensor<T, D>& w, double gain = 1, Where at = Where::current()) {
   const Fans f = fans(w.shape(), at);
   const double bound = gain * std::sqrt(6 / (f.in + f.out));
   uniform(w, -bound, bound, at);
 }
-template <class T, class D> void xavier_normal(Tensor<T, D>& w, double gain = 1, Where at = Where::current()) {
+template <class T, class D>
+void xavier_normal(Tensor<T, D>& w, double gain = 1, Where at = Where::current()) {
   const Fans f = fans(w.shape(), at);
   normal(w, 0, gain * std::sqrt(2 / (f.in + f.out)), at);
 }
 
-/// A parameter with values uniform in +-1 / sqrt(fan_in): PyTorch's start for the weights and biases of linear layers and convolutions.
-template <class T, class D> Tensor<T, D> fan_in_uniform(const Shape& shape, double fan_in, Where at = Where::current()) {
+/// A parameter with values uniform in +-1 / sqrt(fan_in): PyTorch's start for the weights and biases of linear layers and
+/// convolutions.
+template <class T, class D>
+Tensor<T, D> fan_in_uniform(const Shape& shape, double fan_in, Where at = Where::current()) {
   const double bound = fan_in > 0 ? 1 / std::sqrt(fan_in) : 0;
   Tensor<T, D> x = gradus::uniform<T, D>(shape, -bound, bound, at);
   x.requires_grad_();

@@ -7,10 +7,11 @@
 
 namespace gradus::nn {
 
-template <class T = float, class D = Cpu> struct Linear {
+template <class T = float, class D = Cpu>
+struct Linear {
   using value_type = T;
   using device_type = D;
-  Tensor<T, D> weight, bias;   // [out, in], [out] or undefined
+  Tensor<T, D> weight, bias;  // [out, in], [out] or undefined
 
   Linear(int64_t in, int64_t out, bool with_bias = true, Where at = Where::current()) {
     if (in < 1 || out < 1)
@@ -27,13 +28,16 @@ template <class T = float, class D = Cpu> struct Linear {
 };
 
 /// Rows of a table [V, C] at integer positions; starts from the standard normal.
-template <class T = float, class D = Cpu> struct Embedding {
+template <class T = float, class D = Cpu>
+struct Embedding {
   using value_type = T;
   using device_type = D;
   Tensor<T, D> weight;
 
   Embedding(int64_t V, int64_t C, Where at = Where::current()) : weight(randn<T, D>({V, C}, at)) { weight.requires_grad_(); }
-  Tensor<T, D> forward(const Tensor<int64_t, D>& index, Where at = Where::current()) const { return embedding(weight, index, at); }
+  Tensor<T, D> forward(const Tensor<int64_t, D>& index, Where at = Where::current()) const {
+    return embedding(weight, index, at);
+  }
   Tensor<T, D> operator()(const Tensor<int64_t, D>& index, Where at = Where::current()) const { return forward(index, at); }
   void visit(auto&& f) { f("weight", weight); }
   std::string about() const { return std::to_string(weight.size(0)) + " rows of " + std::to_string(weight.size(1)); }

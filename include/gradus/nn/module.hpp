@@ -31,7 +31,10 @@ inline constexpr BufferTag buffer{};
 
 class Visitor;
 /// What has members to name.
-template <class M> concept Module = requires(M& m, Visitor& v) { m.visit(v); };
+template <class M>
+concept Module = requires(M& m, Visitor& v) {
+  m.visit(v);
+};
 
 namespace detail {
 /// "Linear" of gradus::nn::Linear<float, gradus::Cpu>
@@ -54,13 +57,22 @@ class Visitor {
   virtual void tensor(const std::string& path, AnyTensor& x, bool is_buffer) = 0;
   virtual void flag(const std::string& path, bool& value) { (void)path, (void)value; }
   /// A module begins and ends; `about` is what it says of itself.
-  virtual void enter(const std::string& path, const std::string& type, const std::string& about) { (void)path, (void)type, (void)about; }
+  virtual void enter(const std::string& path, const std::string& type, const std::string& about) {
+    (void)path, (void)type, (void)about;
+  }
   virtual void leave() {}
 
-  template <class T, class D> void operator()(const std::string& name, Tensor<T, D>& x) { visit_tensor(name, x, false); }
-  template <class T, class D> void operator()(const std::string& name, Tensor<T, D>& x, BufferTag) { visit_tensor(name, x, true); }
+  template <class T, class D>
+  void operator()(const std::string& name, Tensor<T, D>& x) {
+    visit_tensor(name, x, false);
+  }
+  template <class T, class D>
+  void operator()(const std::string& name, Tensor<T, D>& x, BufferTag) {
+    visit_tensor(name, x, true);
+  }
   void operator()(const std::string& name, bool& value) { flag(path_ + name, value); }
-  template <Module M> void operator()(const std::string& name, M& m) {
+  template <Module M>
+  void operator()(const std::string& name, M& m) {
     const std::size_t before = path_.size();
     if constexpr (requires { m.module_type(); }) enter(path_ + name, m.module_type(), m.about());
     else if constexpr (requires { m.about(); }) enter(path_ + name, detail::type_name(typeid(M)), m.about());
@@ -70,7 +82,8 @@ class Visitor {
     path_.resize(before);
     leave();
   }
-  template <Module M> void operator()(const std::string& name, std::vector<M>& list) {
+  template <Module M>
+  void operator()(const std::string& name, std::vector<M>& list) {
     for (std::size_t i = 0; i < list.size(); ++i) (*this)(name + "." + std::to_string(i), list[i]);
   }
 
@@ -82,33 +95,49 @@ class Visitor {
 };
 
 namespace detail {
-template <class M> struct ElementOf { using type = float; };
 template <class M>
-  requires requires { typename M::value_type; }
-struct ElementOf<M> { using type = typename M::value_type; };
-template <class M> struct DeviceOf { using type = Cpu; };
+struct ElementOf {
+  using type = float;
+};
 template <class M>
-  requires requires { typename M::device_type; }
-struct DeviceOf<M> { using type = typename M::device_type; };
+requires requires { typename M::value_type; }
+struct ElementOf<M> {
+  using type = typename M::value_type;
+};
+template <class M>
+struct DeviceOf {
+  using type = Cpu;
+};
+template <class M>
+requires requires { typename M::device_type; }
+struct DeviceOf<M> {
+  using type = typename M::device_type;
+};
 
-template <class F> struct TensorVisitor final : Visitor {
+template <class F>
+struct TensorVisitor final : Visitor {
   F f;
   explicit TensorVisitor(F f) : f(std::move(f)) {}
   void tensor(const std::string& path, AnyTensor& x, bool is_buffer) override { f(path, x, is_buffer); }
 };
-template <class M, class F> void each_tensor(M& net, F f) {
+template <class M, class F>
+void each_tensor(M& net, F f) {
   TensorVisitor<F> v(std::move(f));
   v("", net);
 }
 }  // namespace detail
 
 /// The element type and the device of a module's parameters: its value_type and device_type, float on Cpu without them.
-template <class M> using element_of = typename detail::ElementOf<M>::type;
-template <class M> using device_type_of = typename detail::DeviceOf<M>::type;
-template <class M> using tensor_of = Tensor<element_of<M>, device_type_of<M>>;
+template <class M>
+using element_of = typename detail::ElementOf<M>::type;
+template <class M>
+using device_type_of = typename detail::DeviceOf<M>::type;
+template <class M>
+using tensor_of = Tensor<element_of<M>, device_type_of<M>>;
 
 /// The parameters with their paths, e.g. "0.weight". Unnamed ones get the path as their name, for error texts.
-template <Module M> std::vector<std::pair<std::string, tensor_of<M>>> named_parameters(M& net, Where at = Where::current()) {
+template <Module M>
+std::vector<std::pair<std::string, tensor_of<M>>> named_parameters(M& net, Where at = Where::current()) {
   std::vector<std::pair<std::string, tensor_of<M>>> list;
   detail::each_tensor(net, [&](const std::string& path, AnyTensor& x, bool is_buffer) {
     if (is_buffer) return;
@@ -120,49 +149,58 @@ template <Module M> std::vector<std::pair<std::string, tensor_of<M>>> named_para
   });
   return list;
 }
-template <Module M> std::vector<tensor_of<M>> parameters(M& net, Where at = Where::current()) {
+template <Module M>
+std::vector<tensor_of<M>> parameters(M& net, Where at = Where::current()) {
   std::vector<tensor_of<M>> list;
   for (auto& [path, x] : named_parameters(net, at)) list.push_back(x);
   return list;
 }
 /// How many numbers are trained.
-template <Module M> int64_t parameter_count(M& net) {
+template <Module M>
+int64_t parameter_count(M& net) {
   int64_t n = 0;
   detail::each_tensor(net, [&](const std::string&, AnyTensor& x, bool is_buffer) { n += is_buffer ? 0 : x.numel(); });
   return n;
 }
-template <Module M> void zero_grad(M& net, Where at = Where::current()) {
+template <Module M>
+void zero_grad(M& net, Where at = Where::current()) {
   for (const auto& x : parameters(net, at)) x.zero_grad();
 }
 
 /// Parameters and buffers by path; the tensors are the module's own, not copies.
 using StateDict = std::map<std::string, AnyTensor>;
-template <Module M> StateDict state_dict(M& net) {
+template <Module M>
+StateDict state_dict(M& net) {
   StateDict state;
   detail::each_tensor(net, [&](const std::string& path, AnyTensor& x, bool) { state[path] = x; });
   return state;
 }
 /// Copies values into the module's tensors. Paths, dtypes and shapes must match, in both directions.
-template <Module M> void load_state_dict(M& net, const StateDict& state, Where at = Where::current()) {
+template <Module M>
+void load_state_dict(M& net, const StateDict& state, Where at = Where::current()) {
   std::size_t used = 0;
   const NoGrad guard;
   detail::each_tensor(net, [&](const std::string& path, AnyTensor& x, bool) {
     const auto found = state.find(path);
-    if (found == state.end()) fail("load_state_dict", "a tensor is missing", {{path, describe(x)}}, "an entry \"" + path + "\"", at);
+    if (found == state.end())
+      fail("load_state_dict", "a tensor is missing", {{path, describe(x)}}, "an entry \"" + path + "\"", at);
     const AnyTensor& y = found->second;
     if (y.dtype() != x.dtype() || y.device() != x.device() || !(y.shape() == x.shape()))
-      fail("load_state_dict", "a tensor does not fit", {{"module", describe(x)}, {"state", describe(y)}, {"path", path}}, "the module's dtype, device and shape", at);
+      fail("load_state_dict", "a tensor does not fit", {{"module", describe(x)}, {"state", describe(y)}, {"path", path}},
+           "the module's dtype, device and shape", at);
     x.template as<element_of<M>, device_type_of<M>>(at).copy_(y.template as<element_of<M>, device_type_of<M>>(at), at);
     ++used;
   });
   if (used != state.size()) {
     const StateDict own = state_dict(net);
     for (const auto& [path, y] : state)
-      if (!own.contains(path)) fail("load_state_dict", "the module has no such tensor", {{path, describe(y)}}, "only the module's paths", at);
+      if (!own.contains(path))
+        fail("load_state_dict", "the module has no such tensor", {{path, describe(y)}}, "only the module's paths", at);
   }
 }
 /// A copy of the values, for load_state_dict later.
-template <Module M> StateDict clone_state(M& net, Where at = Where::current()) {
+template <Module M>
+StateDict clone_state(M& net, Where at = Where::current()) {
   StateDict state = state_dict(net);
   const NoGrad guard;
   for (auto& [path, x] : state) x = x.template as<element_of<M>, device_type_of<M>>(at).clone(at);
@@ -183,7 +221,7 @@ struct SummaryVisitor final : Visitor {
     int64_t own = 0;
   };
   std::vector<Row> rows;
-  std::vector<std::size_t> open;   // rows of the modules that have begun
+  std::vector<std::size_t> open;  // rows of the modules that have begun
   int64_t trained = 0, state = 0;
   void tensor(const std::string&, AnyTensor& x, bool is_buffer) override {
     (is_buffer ? state : trained) += x.numel();
@@ -192,7 +230,8 @@ struct SummaryVisitor final : Visitor {
   }
   void enter(const std::string& path, const std::string& type, const std::string& about) override {
     const auto dot = path.rfind('.');
-    rows.push_back({open.size(), dot == std::string::npos ? path : path.substr(dot + 1), type + (about.empty() ? "" : "(" + about + ")")});
+    rows.push_back(
+        {open.size(), dot == std::string::npos ? path : path.substr(dot + 1), type + (about.empty() ? "" : "(" + about + ")")});
     open.push_back(rows.size() - 1);
   }
   void leave() override { open.pop_back(); }
@@ -200,25 +239,33 @@ struct SummaryVisitor final : Visitor {
 }  // namespace detail
 
 /// Training: dropout drops, batch norm uses the batch. A module's switches are its `bool training` members.
-template <Module M> void train(M& net, bool on = true) {
+template <Module M>
+void train(M& net, bool on = true) {
   detail::TrainingVisitor v(on);
   v("", net);
 }
-template <Module M> void eval(M& net) { train(net, false); }
+template <Module M>
+void eval(M& net) {
+  train(net, false);
+}
 
 /// One line a module with its number of parameters, indented as they nest.
-template <Module M> std::string summary(M& net) {
+template <Module M>
+std::string summary(M& net) {
   detail::SummaryVisitor v;
   v("", net);
   std::string s;
   std::size_t width = 0;
-  const auto head = [](const auto& r) { return std::string(2 * r.depth, ' ') + (r.name.empty() ? "" : r.name + "  ") + r.text; };
+  const auto head = [](const auto& r) {
+    return std::string(2 * r.depth, ' ') + (r.name.empty() ? "" : r.name + "  ") + r.text;
+  };
   for (const auto& r : v.rows) width = std::max(width, head(r).size());
   for (const auto& r : v.rows) {
     const std::string h = head(r);
     s += h + (r.own ? std::string(width + 2 - h.size(), ' ') + std::to_string(r.own) : "") + "\n";
   }
-  return s + std::to_string(v.trained) + " parameters" + (v.state ? ", " + std::to_string(v.state) + " numbers of state" : "") + "\n";
+  return s + std::to_string(v.trained) + " parameters" + (v.state ? ", " + std::to_string(v.state) + " numbers of state" : "") +
+         "\n";
 }
 
 }  // namespace gradus::nn

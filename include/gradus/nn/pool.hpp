@@ -10,8 +10,14 @@ struct MaxPool2d {
   PerAxis kernel;
   MaxPoolOptions options;
   explicit MaxPool2d(PerAxis kernel, MaxPoolOptions o = {}) : kernel(kernel), options(o) {}
-  template <class T, class D> Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const { return max_pool2d(x, kernel, options, at); }
-  template <class T, class D> Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const { return forward(x, at); }
+  template <class T, class D>
+  Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
+    return max_pool2d(x, kernel, options, at);
+  }
+  template <class T, class D>
+  Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const {
+    return forward(x, at);
+  }
   void visit(auto&&) {}
   std::string about() const { return kernel.list.str(); }
 };
@@ -20,8 +26,14 @@ struct AvgPool2d {
   PerAxis kernel;
   AvgPoolOptions options;
   explicit AvgPool2d(PerAxis kernel, AvgPoolOptions o = {}) : kernel(kernel), options(o) {}
-  template <class T, class D> Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const { return avg_pool2d(x, kernel, options, at); }
-  template <class T, class D> Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const { return forward(x, at); }
+  template <class T, class D>
+  Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
+    return avg_pool2d(x, kernel, options, at);
+  }
+  template <class T, class D>
+  Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const {
+    return forward(x, at);
+  }
   void visit(auto&&) {}
   std::string about() const { return kernel.list.str(); }
 };

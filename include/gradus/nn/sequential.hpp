@@ -13,15 +13,16 @@
 namespace gradus::nn {
 
 /// Any module from Tensor<T, D> to Tensor<T, D>. Copies share the module.
-template <class T = float, class D = Cpu> class AnyModule {
+template <class T = float, class D = Cpu>
+class AnyModule {
  public:
   using value_type = T;
   using device_type = D;
 
   AnyModule() = default;
   template <class M>
-    requires(!std::same_as<std::remove_cvref_t<M>, AnyModule>)
-  AnyModule(M&& m) : held_(std::make_shared<Held<std::remove_cvref_t<M>>>(std::forward<M>(m))) {}
+  requires(!std::same_as<std::remove_cvref_t<M>, AnyModule>) AnyModule(M&& m)
+      : held_(std::make_shared<Held<std::remove_cvref_t<M>>>(std::forward<M>(m))) {}
 
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const { return held_->forward(x, at); }
   Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const { return forward(x, at); }
@@ -29,7 +30,8 @@ template <class T = float, class D = Cpu> class AnyModule {
   std::string module_type() const { return held_->type(); }
   std::string about() const { return held_->about(); }
   /// The module inside. Throws when it is not an M.
-  template <class M> M& as(Where at = Where::current()) const {
+  template <class M>
+  M& as(Where at = Where::current()) const {
     if (auto* held = dynamic_cast<Held<M>*>(held_.get())) return held->m;
     fail("as", "the module is another one", {{"module", module_type()}}, detail::type_name(typeid(M)), at);
   }
@@ -42,9 +44,11 @@ template <class T = float, class D = Cpu> class AnyModule {
     virtual std::string type() const = 0;
     virtual std::string about() const = 0;
   };
-  template <class M> struct Held final : Base {
+  template <class M>
+  struct Held final : Base {
     M m;
-    template <class A> explicit Held(A&& a) : m(std::forward<A>(a)) {}
+    template <class A>
+    explicit Held(A&& a) : m(std::forward<A>(a)) {}
     Tensor<T, D> forward(const Tensor<T, D>& x, Where at) override {
       if constexpr (requires { m.forward(x, at); }) return m.forward(x, at);
       else if constexpr (requires { m.forward(x); }) return m.forward(x);
@@ -66,7 +70,8 @@ template <class T = float, class D = Cpu> class AnyModule {
   std::shared_ptr<Base> held_;
 };
 
-template <class T = float, class D = Cpu> class Sequential {
+template <class T = float, class D = Cpu>
+class Sequential {
  public:
   using value_type = T;
   using device_type = D;
@@ -75,8 +80,8 @@ template <class T = float, class D = Cpu> class Sequential {
   Sequential(const Sequential&) = default;
   /// Modules, or functions from tensor to tensor.
   template <class... M>
-    requires(sizeof...(M) > 0 && !(sizeof...(M) == 1 && (std::same_as<std::remove_cvref_t<M>, Sequential> && ...)))
-  explicit Sequential(M&&... modules) {
+  requires(sizeof...(M) > 0 && !(sizeof...(M) == 1 && (std::same_as<std::remove_cvref_t<M>, Sequential> &&
+                                                       ...))) explicit Sequential(M&&... modules) {
     (add(std::forward<M>(modules)), ...);
   }
   Sequential& add(AnyModule<T, D> m) {
@@ -100,12 +105,16 @@ template <class T = float, class D = Cpu> class Sequential {
   std::size_t size() const { return modules_.size(); }
   /// Module i; net.at<nn::Linear<>>(0).weight reaches inside.
   AnyModule<T, D>& operator[](std::size_t i) { return checked(i); }
-  template <class M> M& at(std::size_t i, Where where = Where::current()) { return checked(i, where).template as<M>(where); }
+  template <class M>
+  M& at(std::size_t i, Where where = Where::current()) {
+    return checked(i, where).template as<M>(where);
+  }
 
  private:
   AnyModule<T, D>& checked(std::size_t i, Where at = Where::current()) {
     if (i >= modules_.size())
-      fail("Sequential", "no such module", {{"index", std::to_string(i)}}, "an index below " + std::to_string(modules_.size()), at);
+      fail("Sequential", "no such module", {{"index", std::to_string(i)}}, "an index below " + std::to_string(modules_.size()),
+           at);
     return modules_[i];
   }
   std::vector<AnyModule<T, D>> modules_;

@@ -11,7 +11,8 @@
 namespace gradus::optim {
 
 /// step() updates in place by one call of a kernel for all parameters with the same number of steps so far.
-template <class T, class D> class Optimizer {
+template <class T, class D>
+class Optimizer {
  public:
   using Params = std::vector<Tensor<T, D>>;
 
@@ -24,7 +25,8 @@ template <class T, class D> class Optimizer {
       if (!p.defined() || !p.requires_grad() || !p.is_leaf() || !p.is_contiguous())
         fail(op, "not a parameter", {{label(i), describe(p)}}, "a contiguous leaf that requires a gradient", at);
       for (std::size_t k = 0; k < i; ++k)
-        if (params_[k].is_same(p)) fail(op, "a parameter is listed twice", {{label(k), describe(p)}, {label(i), describe(p)}}, "each once", at);
+        if (params_[k].is_same(p))
+          fail(op, "a parameter is listed twice", {{label(k), describe(p)}, {label(i), describe(p)}}, "each once", at);
     }
   }
   void zero_grad() const {
@@ -32,7 +34,8 @@ template <class T, class D> class Optimizer {
   }
   double lr() const { return lr_; }
   void set_lr(double lr, Where at = Where::current()) {
-    if (!(lr >= 0) || !std::isfinite(lr)) fail(op_, "not a learning rate", {{"lr", std::to_string(lr)}}, "a finite number >= 0", at);
+    if (!(lr >= 0) || !std::isfinite(lr))
+      fail(op_, "not a learning rate", {{"lr", std::to_string(lr)}}, "a finite number >= 0", at);
     lr_ = lr;
   }
   const Params& params() const { return params_; }
@@ -41,16 +44,18 @@ template <class T, class D> class Optimizer {
   using Refs = std::vector<kernels::ParamRef<T>>;
   using State = std::vector<Tensor<compute_t<T>, D>>;
 
-  /// update(refs, t) for each group of parameters whose t-th step this is, t = 1, 2, ...; slots: the state tensors that are used.
-  template <class F> void for_each_group(std::initializer_list<State*> slots, Where at, F update) {
+  /// update(refs, t) for each group of parameters whose t-th step this is, t = 1, 2, ...; slots: the state tensors that are
+  /// used.
+  template <class F>
+  void for_each_group(std::initializer_list<State*> slots, Where at, F update) {
     for (std::size_t i = 0; i < params_.size(); ++i) {
       if (params_[i].impl()->grad || allow_missing_grad_) continue;
       const bool named = !params_[i].name().empty();
       fail(op_, "step() without a gradient", {{named ? params_[i].name() : label(i), describe(params_[i])}},
            "backward() of a loss that depends on it, or allow_missing_grad = true", at);
     }
-    std::vector<Tensor<T, D>> grads(params_.size());   // kept alive while the kernels read them
-    std::vector<int64_t> done;                         // the step numbers that have been dealt with
+    std::vector<Tensor<T, D>> grads(params_.size());  // kept alive while the kernels read them
+    std::vector<int64_t> done;                        // the step numbers that have been dealt with
     for (std::size_t i = 0; i < params_.size(); ++i) {
       if (!params_[i].impl()->grad) continue;
       const NoGrad guard;
@@ -73,7 +78,7 @@ template <class T, class D> class Optimizer {
         int n = 0;
         for (State* s : slots) *slot[n++] = (*s)[k].data();
         refs_.push_back(r);
-        gradus::detail::mark_written(params_[k], at);   // a graph that saved the old value must not be used any more
+        gradus::detail::mark_written(params_[k], at);  // a graph that saved the old value must not be used any more
       }
       update(refs_, t);
     }
@@ -84,12 +89,13 @@ template <class T, class D> class Optimizer {
   const char* op_;
   double lr_;
   bool allow_missing_grad_;
-  std::vector<int64_t> steps_;   // of each parameter: one without a gradient makes no step
+  std::vector<int64_t> steps_;  // of each parameter: one without a gradient makes no step
   Refs refs_;
 };
 
 /// sqrt of the sum of squares of all gradients; gradients are scaled down to max_norm if it is larger. Pascanu et al. 2013.
-template <class T, class D> double clip_grad_norm(const std::vector<Tensor<T, D>>& params, double max_norm, Where at = Where::current()) {
+template <class T, class D>
+double clip_grad_norm(const std::vector<Tensor<T, D>>& params, double max_norm, Where at = Where::current()) {
   if (!(max_norm > 0)) fail("clip_grad_norm", "not a norm", {{"max_norm", std::to_string(max_norm)}}, "a number > 0", at);
   const NoGrad guard;
   std::vector<Tensor<T, D>> grads;

@@ -15,7 +15,8 @@ inline double multi_step_lr(double lr, int64_t epoch, std::initializer_list<int6
   for (const int64_t m : milestones) lr *= epoch >= m ? factor : 1;
   return lr;
 }
-/// From lr at step 0 to `end` at step `total` along half a cosine, after a linear rise over `warmup` steps. Loshchilov & Hutter 2017.
+/// From lr at step 0 to `end` at step `total` along half a cosine, after a linear rise over `warmup` steps. Loshchilov & Hutter
+/// 2017.
 inline double cosine_lr(double lr, int64_t step, int64_t total, int64_t warmup = 0, double end = 0) {
   if (step < warmup) return lr * static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (step >= total) return end;
