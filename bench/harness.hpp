@@ -1,0 +1,27 @@
+// A case: a name, a shape as text, and a function that sets up inputs and returns what is timed.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+struct Work {
+  std::function<void()> call;   ///< one timed call
+  double ops = 1;               ///< units a call stands for: the figures are per unit
+  double flops = 0, bytes = 0;  ///< of a call, by definition of the operation
+  const char* unit = "call";
+};
+struct Case {
+  std::string name, shape, dtype;
+  std::function<Work()> make;
+};
+
+/// All cases, in the order of the files.
+std::vector<Case>& cases();
+inline bool add(std::string name, std::string shape, std::string dtype, std::function<Work()> make) {
+  cases().push_back({std::move(name), std::move(shape), std::move(dtype), std::move(make)});
+  return true;
+}
+
+}  // namespace bench
