@@ -5,5 +5,5 @@
 #include <gradus/core/error_impl.hpp>
 #include <gradus/core/memory_impl.hpp>
 #include <gradus/core/parallel_impl.hpp>
-#include <gradus/tensor/print_impl.hpp>
+#include <gradus/ops/print_impl.hpp>
 #endif

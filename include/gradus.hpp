@@ -6,8 +6,4 @@
 //   gradus::sum(gradus::tanh(x) * 2).backward();
 //   x.grad();                                      // dL/dx
 #pragma once
-#include <gradus/autograd/engine.hpp>
-#include <gradus/autograd/functional.hpp>
 #include <gradus/ops.hpp>
-#include <gradus/tensor/create.hpp>
-#include <gradus/tensor/print.hpp>

@@ -2,9 +2,11 @@
 #pragma once
 #include <gradus/ops/binary.hpp>
 #include <gradus/ops/conv.hpp>
+#include <gradus/ops/create.hpp>
 #include <gradus/ops/einsum.hpp>
 #include <gradus/ops/elementwise.hpp>
 #include <gradus/ops/extra.hpp>
+#include <gradus/ops/functional.hpp>
 #include <gradus/ops/grid_sample.hpp>
 #include <gradus/ops/index.hpp>
 #include <gradus/ops/interpolate.hpp>
@@ -14,6 +16,7 @@
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/norm.hpp>
 #include <gradus/ops/pool.hpp>
+#include <gradus/ops/print.hpp>
 #include <gradus/ops/random.hpp>
 #include <gradus/ops/reduce.hpp>
 #include <gradus/ops/scan.hpp>

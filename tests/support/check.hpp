@@ -7,7 +7,7 @@
 
 #include <gradus/core/random.hpp>
 #include <gradus/debug/gradcheck.hpp>
-#include <gradus/tensor/create.hpp>
+#include <gradus/ops/create.hpp>
 
 #include "support/catch.hpp"
 

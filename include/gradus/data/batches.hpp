@@ -10,7 +10,7 @@
 
 #include <gradus/data/mnist.hpp>
 #include <gradus/kernels/random.hpp>
-#include <gradus/tensor/create.hpp>
+#include <gradus/ops/create.hpp>
 
 namespace gradus::data {
 

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include <gradus/ops/random.hpp>
-#include <gradus/tensor/create.hpp>
+#include <gradus/ops/create.hpp>
 
 namespace gradus::nn::init {
 

@@ -21,7 +21,7 @@
 
 #include <cxxabi.h>
 
-#include <gradus/tensor/create.hpp>
+#include <gradus/ops/create.hpp>
 
 namespace gradus::nn {
 

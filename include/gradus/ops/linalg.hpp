@@ -19,7 +19,7 @@
 #include <gradus/kernels/linalg.hpp>
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/shape.hpp>
-#include <gradus/tensor/create.hpp>
+#include <gradus/ops/create.hpp>
 
 namespace gradus {
 

@@ -10,7 +10,7 @@
 #include <gradus/kernels/scan.hpp>
 #include <gradus/ops/index.hpp>
 #include <gradus/ops/shape.hpp>
-#include <gradus/tensor/create.hpp>
+#include <gradus/ops/create.hpp>
 
 namespace gradus {
 

@@ -6,7 +6,7 @@
 // where share is 1 / the number of elements that equal the maximum.
 #pragma once
 #include <gradus/ops/index.hpp>
-#include <gradus/tensor/create.hpp>
+#include <gradus/ops/create.hpp>
 
 namespace gradus {
 

@@ -5,7 +5,7 @@
 #include <gradus/autograd/engine.hpp>
 #include <gradus/core/random.hpp>
 #include <gradus/ops/shape.hpp>
-#include <gradus/tensor/create.hpp>
+#include <gradus/ops/create.hpp>
 
 namespace gradus {
 

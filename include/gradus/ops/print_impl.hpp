@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include <gradus/tensor/print.hpp>
+#include <gradus/ops/print.hpp>
 
 namespace gradus {
 

@@ -32,5 +32,5 @@ template <class Stream, class T, class D> Stream& operator<<(Stream& out, const 
 }  // namespace gradus
 
 #ifdef GRADUS_HEADER_ONLY
-#include <gradus/tensor/print_impl.hpp>
+#include <gradus/ops/print_impl.hpp>
 #endif
