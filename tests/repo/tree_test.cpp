@@ -25,7 +25,7 @@ const std::map<std::string, std::set<std::string>> arrows = {
     {"nn", {"core", "tensor", "autograd", "ops"}},
     {"optim", {"core", "kernels", "tensor", "autograd", "nn"}},      // nn: the parameters of a module
     {"io", {"core", "tensor"}},
-    {"data", {"core", "kernels", "tensor", "io"}},                // kernels: the random order of batches
+    {"data", {"core", "kernels", "tensor", "autograd", "ops", "io"}},   // kernels: the random order of batches; ops: the factories
     {"app", {"core", "io"}},                                    // knows no model and no data set
     {"interop", {"core", "tensor"}},
     {"debug", {"core", "kernels", "tensor", "autograd", "ops", "nn", "optim", "io"}},   // included by no header
