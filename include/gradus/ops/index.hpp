@@ -226,16 +226,8 @@ template <class T, class D> Tensor<T, D> masked_fill(const Tensor<T, D>& x, cons
 /// The positions of the true elements: [count, rank].
 template <class D> Tensor<int64_t, D> nonzero(const Tensor<bool, D>& mask0, Where at = Where::current()) {
   const auto mask = contiguous(mask0, at);
-  int64_t count = 0;
-  for (int64_t i = 0; i < mask.numel(); ++i) count += mask.data()[i];
-  Tensor<int64_t, D> y(Shape{count, mask.rank()}, at);
-  int64_t* out = y.data();
-  for (int64_t i = 0; i < mask.numel(); ++i) {
-    if (!mask.data()[i]) continue;
-    int64_t rest = i;
-    for (int d = mask.rank() - 1; d >= 0; --d) out[d] = rest % mask.shape()[d], rest /= mask.shape()[d];
-    out += mask.rank();
-  }
+  Tensor<int64_t, D> y(Shape{kernels::count_nonzero<bool>(D{}, mask.data(), mask.numel()), mask.rank()}, at);
+  kernels::nonzero<bool>(D{}, mask.data(), y.data(), mask.shape().begin(), mask.rank());
   return y;
 }
 

@@ -117,11 +117,6 @@ Tensor<T, D> stddev(const Tensor<T, D>& x, const Dims& dims = {}, double correct
   return sqrt(var(x, dims, correction, keepdim, at), at);
 }
 
-namespace detail {
-/// dy, and any tensor of the reduced shape, brought back to the shape with extents of 1, which broadcasts over x.
-template <class T, class D> Tensor<T, D> with_ones(const Tensor<T, D>& y, const Shape& shape, Where at) { return gradus::reshape(y, shape, at); }
-}  // namespace detail
-
 template <class T, class D> struct ExtremumNode final : Node {
   Saved<T, D> x{this, "x"}, y{this, "y"};
   Shape with_ones;
