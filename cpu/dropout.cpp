@@ -1,4 +1,5 @@
 #include <gradus/core/dtype.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/dropout.hpp>
 #include <gradus/kernels/random.hpp>
 
@@ -29,8 +30,13 @@ GRADUS_FUNC void dropout_mask(Cpu, bool* keep, int64_t n, double p, RandomStream
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(dropout<float>) dropout<float>; template decltype(dropout<double>) dropout<double>;
-template decltype(dropout<bf16>) dropout<bf16>; template decltype(dropout<half>) dropout<half>;
+namespace {
+template <class... T> void* dropout_floating() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&dropout<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_dropout_instances[] = {dropout_floating<float, double, bf16, half>()};
 #endif
 
 }  // namespace gradus::kernels

@@ -4,6 +4,7 @@
 #ifndef GRADUS_CPU_ELEMENTWISE
 #define GRADUS_CPU_ELEMENTWISE
 #include <gradus/kernels/elementwise.hpp>
+#include <gradus/kernels/instance.hpp>
 
 namespace gradus::kernels {
 

@@ -6,18 +6,18 @@ namespace gradus::kernels {
 namespace {
 
 template <class T, class... F> void* binary_table() {   // taking the addresses instantiates the kernels
-  static void* const table[] = {reinterpret_cast<void*>(&binary<F, T>)...};
+  static void* const table[] = {instance<Cpu>(&binary<F, T>)...};
   return const_cast<void*>(static_cast<const void*>(table));
 }
 template <class... T> void* common_table() {
   static void* const table[] = {
-      reinterpret_cast<void*>(&compare<Equal, T>)...,    reinterpret_cast<void*>(&compare<NotEqual, T>)...,
-      reinterpret_cast<void*>(&compare<Less, T>)...,     reinterpret_cast<void*>(&compare<LessEqual, T>)...,
-      reinterpret_cast<void*>(&where<T>)...,             reinterpret_cast<void*>(&fill<T>)...,
-      reinterpret_cast<void*>(&convert<float, T>)...,    reinterpret_cast<void*>(&convert<double, T>)...,
-      reinterpret_cast<void*>(&convert<bf16, T>)...,     reinterpret_cast<void*>(&convert<half, T>)...,
-      reinterpret_cast<void*>(&convert<int64_t, T>)...,  reinterpret_cast<void*>(&convert<int32_t, T>)...,
-      reinterpret_cast<void*>(&convert<uint8_t, T>)...,  reinterpret_cast<void*>(&convert<bool, T>)...};
+      instance<Cpu>(&compare<Equal, T>)...,    instance<Cpu>(&compare<NotEqual, T>)...,
+      instance<Cpu>(&compare<Less, T>)...,     instance<Cpu>(&compare<LessEqual, T>)...,
+      instance<Cpu>(&where<T>)...,             instance<Cpu>(&fill<T>)...,
+      instance<Cpu>(&convert<float, T>)...,    instance<Cpu>(&convert<double, T>)...,
+      instance<Cpu>(&convert<bf16, T>)...,     instance<Cpu>(&convert<half, T>)...,
+      instance<Cpu>(&convert<int64_t, T>)...,  instance<Cpu>(&convert<int32_t, T>)...,
+      instance<Cpu>(&convert<uint8_t, T>)...,  instance<Cpu>(&convert<bool, T>)...};
   return const_cast<void*>(static_cast<const void*>(table));
 }
 template <class T> void* floating_table() {

@@ -6,11 +6,11 @@ namespace gradus::kernels {
 namespace {
 
 template <class T, class... F> void* forward_table() {   // taking the addresses instantiates the kernels
-  static void* const table[] = {reinterpret_cast<void*>(&unary<F, T>)...};
+  static void* const table[] = {instance<Cpu>(&unary<F, T>)...};
   return const_cast<void*>(static_cast<const void*>(table));
 }
 template <class T, class... F> void* both_table() {
-  static void* const table[] = {reinterpret_cast<void*>(&unary<F, T>)..., reinterpret_cast<void*>(&binary<Backward<F>, T>)...};
+  static void* const table[] = {instance<Cpu>(&unary<F, T>)..., instance<Cpu>(&binary<Backward<F>, T>)...};
   return const_cast<void*>(static_cast<const void*>(table));
 }
 template <class T> void* floating_table() {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <gradus/core/dtype.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/index.hpp>
 
 #include "columns.hpp"
@@ -190,61 +191,23 @@ template <class T> void masked_expand(Cpu, const T* src, const bool* mask, T* y,
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(gather<float>) gather<float>; template decltype(gather<double>) gather<double>;
-template decltype(gather<bf16>) gather<bf16>; template decltype(gather<half>) gather<half>;
-template decltype(gather<int64_t>) gather<int64_t>; template decltype(gather<int32_t>) gather<int32_t>;
-template decltype(gather<uint8_t>) gather<uint8_t>; template decltype(gather<bool>) gather<bool>;
-template decltype(scatter<float>) scatter<float>; template decltype(scatter<double>) scatter<double>;
-template decltype(scatter<bf16>) scatter<bf16>; template decltype(scatter<half>) scatter<half>;
-template decltype(scatter<int64_t>) scatter<int64_t>; template decltype(scatter<int32_t>) scatter<int32_t>;
-template decltype(scatter<uint8_t>) scatter<uint8_t>; template decltype(scatter<bool>) scatter<bool>;
-template decltype(index_select<float>) index_select<float>; template decltype(index_select<double>) index_select<double>;
-template decltype(index_select<bf16>) index_select<bf16>; template decltype(index_select<half>) index_select<half>;
-template decltype(index_select<int64_t>) index_select<int64_t>; template decltype(index_select<int32_t>) index_select<int32_t>;
-template decltype(index_select<uint8_t>) index_select<uint8_t>; template decltype(index_select<bool>) index_select<bool>;
-template decltype(take<float>) take<float>; template decltype(take<double>) take<double>;
-template decltype(take<bf16>) take<bf16>; template decltype(take<half>) take<half>;
-template decltype(take<int64_t>) take<int64_t>; template decltype(take<int32_t>) take<int32_t>;
-template decltype(take<uint8_t>) take<uint8_t>; template decltype(take<bool>) take<bool>;
-template decltype(put<float>) put<float>; template decltype(put<double>) put<double>; template decltype(put<bf16>) put<bf16>;
-template decltype(put<half>) put<half>; template decltype(put<int64_t>) put<int64_t>;
-template decltype(put<int32_t>) put<int32_t>; template decltype(put<uint8_t>) put<uint8_t>;
-template decltype(put<bool>) put<bool>;
-template decltype(count_nonzero<float>) count_nonzero<float>; template decltype(count_nonzero<double>) count_nonzero<double>;
-template decltype(count_nonzero<bf16>) count_nonzero<bf16>; template decltype(count_nonzero<half>) count_nonzero<half>;
-template decltype(count_nonzero<int64_t>) count_nonzero<int64_t>;
-template decltype(count_nonzero<int32_t>) count_nonzero<int32_t>;
-template decltype(count_nonzero<uint8_t>) count_nonzero<uint8_t>; template decltype(count_nonzero<bool>) count_nonzero<bool>;
-template decltype(nonzero<float>) nonzero<float>; template decltype(nonzero<double>) nonzero<double>;
-template decltype(nonzero<bf16>) nonzero<bf16>; template decltype(nonzero<half>) nonzero<half>;
-template decltype(nonzero<int64_t>) nonzero<int64_t>; template decltype(nonzero<int32_t>) nonzero<int32_t>;
-template decltype(nonzero<uint8_t>) nonzero<uint8_t>; template decltype(nonzero<bool>) nonzero<bool>;
-template decltype(masked_select<float>) masked_select<float>; template decltype(masked_select<double>) masked_select<double>;
-template decltype(masked_select<bf16>) masked_select<bf16>; template decltype(masked_select<half>) masked_select<half>;
-template decltype(masked_select<int64_t>) masked_select<int64_t>;
-template decltype(masked_select<int32_t>) masked_select<int32_t>;
-template decltype(masked_select<uint8_t>) masked_select<uint8_t>; template decltype(masked_select<bool>) masked_select<bool>;
-template decltype(masked_expand<float>) masked_expand<float>; template decltype(masked_expand<double>) masked_expand<double>;
-template decltype(masked_expand<bf16>) masked_expand<bf16>; template decltype(masked_expand<half>) masked_expand<half>;
-template decltype(masked_expand<int64_t>) masked_expand<int64_t>;
-template decltype(masked_expand<int32_t>) masked_expand<int32_t>;
-template decltype(masked_expand<uint8_t>) masked_expand<uint8_t>; template decltype(masked_expand<bool>) masked_expand<bool>;
-template decltype(scatter_add<float>) scatter_add<float>; template decltype(scatter_add<double>) scatter_add<double>;
-template decltype(scatter_add<bf16>) scatter_add<bf16>; template decltype(scatter_add<half>) scatter_add<half>;
-template decltype(scatter_add<int64_t>) scatter_add<int64_t>; template decltype(scatter_add<int32_t>) scatter_add<int32_t>;
-template decltype(scatter_add<uint8_t>) scatter_add<uint8_t>;
-template decltype(scatter_amax<float>) scatter_amax<float>; template decltype(scatter_amax<double>) scatter_amax<double>;
-template decltype(scatter_amax<bf16>) scatter_amax<bf16>; template decltype(scatter_amax<half>) scatter_amax<half>;
-template decltype(scatter_amax<int64_t>) scatter_amax<int64_t>; template decltype(scatter_amax<int32_t>) scatter_amax<int32_t>;
-template decltype(scatter_amax<uint8_t>) scatter_amax<uint8_t>;
-template decltype(scatter_amin<float>) scatter_amin<float>; template decltype(scatter_amin<double>) scatter_amin<double>;
-template decltype(scatter_amin<bf16>) scatter_amin<bf16>; template decltype(scatter_amin<half>) scatter_amin<half>;
-template decltype(scatter_amin<int64_t>) scatter_amin<int64_t>; template decltype(scatter_amin<int32_t>) scatter_amin<int32_t>;
-template decltype(scatter_amin<uint8_t>) scatter_amin<uint8_t>;
-template decltype(index_add<float>) index_add<float>; template decltype(index_add<double>) index_add<double>;
-template decltype(index_add<bf16>) index_add<bf16>; template decltype(index_add<half>) index_add<half>;
-template decltype(index_add<int64_t>) index_add<int64_t>; template decltype(index_add<int32_t>) index_add<int32_t>;
-template decltype(index_add<uint8_t>) index_add<uint8_t>;
+namespace {
+template <class... T> void* index_all() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&gather<T>)..., instance<Cpu>(&scatter<T>)..., instance<Cpu>(&index_select<T>)...,
+                                instance<Cpu>(&take<T>)..., instance<Cpu>(&put<T>)..., instance<Cpu>(&count_nonzero<T>)...,
+                                instance<Cpu>(&nonzero<T>)..., instance<Cpu>(&masked_select<T>)...,
+                                instance<Cpu>(&masked_expand<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+template <class... T> void* index_numeric() {
+  static void* const table[] = {instance<Cpu>(&scatter_add<T>)..., instance<Cpu>(&scatter_amax<T>)...,
+                                instance<Cpu>(&scatter_amin<T>)..., instance<Cpu>(&index_add<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_index_instances[] = {
+    index_all<float, double, bf16, half, int64_t, int32_t, uint8_t, bool>(),
+    index_numeric<float, double, bf16, half, int64_t, int32_t, uint8_t>()};
 #endif
 
 }  // namespace gradus::kernels

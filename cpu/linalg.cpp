@@ -7,6 +7,7 @@
 #include <Eigen/Dense>
 
 #include <gradus/core/parallel.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/linalg.hpp>
 
 namespace gradus::kernels {
@@ -163,16 +164,16 @@ template <class T> int64_t eigh(Cpu, const T* a, T* w, T* v, int64_t B, int64_t 
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(cholesky<float>) cholesky<float>; template decltype(cholesky<double>) cholesky<double>;
-template decltype(triangular_solve<float>) triangular_solve<float>;
-template decltype(triangular_solve<double>) triangular_solve<double>;
-template decltype(lu_solve<float>) lu_solve<float>; template decltype(lu_solve<double>) lu_solve<double>;
-template decltype(inverse<float>) inverse<float>; template decltype(inverse<double>) inverse<double>;
-template decltype(det<float>) det<float>; template decltype(det<double>) det<double>;
-template decltype(slogdet<float>) slogdet<float>; template decltype(slogdet<double>) slogdet<double>;
-template decltype(qr<float>) qr<float>; template decltype(qr<double>) qr<double>;
-template decltype(svd<float>) svd<float>; template decltype(svd<double>) svd<double>;
-template decltype(eigh<float>) eigh<float>; template decltype(eigh<double>) eigh<double>;
+namespace {
+template <class... T> void* linalg_precise() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&cholesky<T>)..., instance<Cpu>(&triangular_solve<T>)...,
+                                instance<Cpu>(&lu_solve<T>)..., instance<Cpu>(&inverse<T>)..., instance<Cpu>(&det<T>)...,
+                                instance<Cpu>(&slogdet<T>)..., instance<Cpu>(&qr<T>)..., instance<Cpu>(&svd<T>)...,
+                                instance<Cpu>(&eigh<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_linalg_instances[] = {linalg_precise<float, double>()};
 #endif
 
 }  // namespace gradus::kernels

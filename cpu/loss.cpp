@@ -5,6 +5,7 @@
 
 #include <gradus/core/math.hpp>
 #include <gradus/core/parallel.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/loss.hpp>
 
 #include "lanes.hpp"
@@ -146,26 +147,15 @@ void nll_bwd(Cpu, const int64_t* target, const T* weight, const compute_t<T>* g,
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(cross_entropy_fwd<float>) cross_entropy_fwd<float>;
-template decltype(cross_entropy_fwd<double>) cross_entropy_fwd<double>;
-template decltype(cross_entropy_fwd<bf16>) cross_entropy_fwd<bf16>;
-template decltype(cross_entropy_fwd<half>) cross_entropy_fwd<half>;
-template decltype(cross_entropy_bwd<float>) cross_entropy_bwd<float>;
-template decltype(cross_entropy_bwd<double>) cross_entropy_bwd<double>;
-template decltype(cross_entropy_bwd<bf16>) cross_entropy_bwd<bf16>;
-template decltype(cross_entropy_bwd<half>) cross_entropy_bwd<half>;
-template decltype(soft_cross_entropy_fwd<float>) soft_cross_entropy_fwd<float>;
-template decltype(soft_cross_entropy_fwd<double>) soft_cross_entropy_fwd<double>;
-template decltype(soft_cross_entropy_fwd<bf16>) soft_cross_entropy_fwd<bf16>;
-template decltype(soft_cross_entropy_fwd<half>) soft_cross_entropy_fwd<half>;
-template decltype(soft_cross_entropy_bwd<float>) soft_cross_entropy_bwd<float>;
-template decltype(soft_cross_entropy_bwd<double>) soft_cross_entropy_bwd<double>;
-template decltype(soft_cross_entropy_bwd<bf16>) soft_cross_entropy_bwd<bf16>;
-template decltype(soft_cross_entropy_bwd<half>) soft_cross_entropy_bwd<half>;
-template decltype(nll_fwd<float>) nll_fwd<float>; template decltype(nll_fwd<double>) nll_fwd<double>;
-template decltype(nll_fwd<bf16>) nll_fwd<bf16>; template decltype(nll_fwd<half>) nll_fwd<half>;
-template decltype(nll_bwd<float>) nll_bwd<float>; template decltype(nll_bwd<double>) nll_bwd<double>;
-template decltype(nll_bwd<bf16>) nll_bwd<bf16>; template decltype(nll_bwd<half>) nll_bwd<half>;
+namespace {
+template <class... T> void* loss_floating() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&cross_entropy_fwd<T>)..., instance<Cpu>(&cross_entropy_bwd<T>)...,
+                                instance<Cpu>(&soft_cross_entropy_fwd<T>)..., instance<Cpu>(&soft_cross_entropy_bwd<T>)...,
+                                instance<Cpu>(&nll_fwd<T>)..., instance<Cpu>(&nll_bwd<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_loss_instances[] = {loss_floating<float, double, bf16, half>()};
 #endif
 
 }  // namespace gradus::kernels

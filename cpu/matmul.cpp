@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <gradus/core/parallel.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/matmul.hpp>
 
 namespace gradus::kernels {
@@ -102,7 +103,7 @@ void gemm(Cpu, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const T* A, in
 #ifndef GRADUS_HEADER_ONLY
 namespace {
 template <class... T> void* gemm_table() {
-  static void* const table[] = {reinterpret_cast<void*>(&gemm<T>)...};
+  static void* const table[] = {instance<Cpu>(&gemm<T>)...};
   return const_cast<void*>(static_cast<const void*>(table));
 }
 }  // namespace

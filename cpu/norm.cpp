@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <gradus/core/parallel.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/norm.hpp>
 
 #include "lanes.hpp"
@@ -275,27 +276,16 @@ template <class T> void batch_norm_bwd(Cpu, const T* x, const compute_t<T>* mean
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(layer_norm_fwd<float>) layer_norm_fwd<float>;
-template decltype(layer_norm_fwd<double>) layer_norm_fwd<double>; template decltype(layer_norm_fwd<bf16>) layer_norm_fwd<bf16>;
-template decltype(layer_norm_fwd<half>) layer_norm_fwd<half>;
-template decltype(layer_norm_bwd<float>) layer_norm_bwd<float>;
-template decltype(layer_norm_bwd<double>) layer_norm_bwd<double>; template decltype(layer_norm_bwd<bf16>) layer_norm_bwd<bf16>;
-template decltype(layer_norm_bwd<half>) layer_norm_bwd<half>;
-template decltype(rms_norm_fwd<float>) rms_norm_fwd<float>; template decltype(rms_norm_fwd<double>) rms_norm_fwd<double>;
-template decltype(rms_norm_fwd<bf16>) rms_norm_fwd<bf16>; template decltype(rms_norm_fwd<half>) rms_norm_fwd<half>;
-template decltype(rms_norm_bwd<float>) rms_norm_bwd<float>; template decltype(rms_norm_bwd<double>) rms_norm_bwd<double>;
-template decltype(rms_norm_bwd<bf16>) rms_norm_bwd<bf16>; template decltype(rms_norm_bwd<half>) rms_norm_bwd<half>;
-template decltype(batch_norm_stats<float>) batch_norm_stats<float>;
-template decltype(batch_norm_stats<double>) batch_norm_stats<double>;
-template decltype(batch_norm_stats<bf16>) batch_norm_stats<bf16>;
-template decltype(batch_norm_stats<half>) batch_norm_stats<half>;
-template decltype(batch_norm_apply<float>) batch_norm_apply<float>;
-template decltype(batch_norm_apply<double>) batch_norm_apply<double>;
-template decltype(batch_norm_apply<bf16>) batch_norm_apply<bf16>;
-template decltype(batch_norm_apply<half>) batch_norm_apply<half>;
-template decltype(batch_norm_bwd<float>) batch_norm_bwd<float>;
-template decltype(batch_norm_bwd<double>) batch_norm_bwd<double>; template decltype(batch_norm_bwd<bf16>) batch_norm_bwd<bf16>;
-template decltype(batch_norm_bwd<half>) batch_norm_bwd<half>;
+namespace {
+template <class... T> void* norm_floating() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&layer_norm_fwd<T>)..., instance<Cpu>(&layer_norm_bwd<T>)...,
+                                instance<Cpu>(&rms_norm_fwd<T>)..., instance<Cpu>(&rms_norm_bwd<T>)...,
+                                instance<Cpu>(&batch_norm_stats<T>)..., instance<Cpu>(&batch_norm_apply<T>)...,
+                                instance<Cpu>(&batch_norm_bwd<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_norm_instances[] = {norm_floating<float, double, bf16, half>()};
 #endif
 
 }  // namespace gradus::kernels

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <gradus/core/parallel.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/optim.hpp>
 
 #include "lanes.hpp"
@@ -124,13 +125,14 @@ template <class T> double grad_square_sum(Cpu, const ParamRef<T>* params, int64_
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(sgd_step<float>) sgd_step<float>; template decltype(sgd_step<double>) sgd_step<double>;
-template decltype(sgd_step<bf16>) sgd_step<bf16>; template decltype(sgd_step<half>) sgd_step<half>;
-template decltype(adam_step<float>) adam_step<float>; template decltype(adam_step<double>) adam_step<double>;
-template decltype(adam_step<bf16>) adam_step<bf16>; template decltype(adam_step<half>) adam_step<half>;
-template decltype(grad_square_sum<float>) grad_square_sum<float>;
-template decltype(grad_square_sum<double>) grad_square_sum<double>;
-template decltype(grad_square_sum<bf16>) grad_square_sum<bf16>; template decltype(grad_square_sum<half>) grad_square_sum<half>;
+namespace {
+template <class... T> void* optim_floating() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&sgd_step<T>)..., instance<Cpu>(&adam_step<T>)...,
+                                instance<Cpu>(&grad_square_sum<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_optim_instances[] = {optim_floating<float, double, bf16, half>()};
 #endif
 
 }  // namespace gradus::kernels

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <gradus/core/dtype.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/random.hpp>
 
 #include "philox.hpp"
@@ -141,27 +142,27 @@ template <class T> void random_multinomial(Cpu, const T* weights, int64_t* y, in
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(random_uniform<float>) random_uniform<float>;
-template decltype(random_uniform<double>) random_uniform<double>;
-template decltype(random_normal<float>) random_normal<float>; template decltype(random_normal<double>) random_normal<double>;
-template decltype(random_bernoulli_each<float>) random_bernoulli_each<float>;
-template decltype(random_bernoulli_each<double>) random_bernoulli_each<double>;
-template decltype(random_exponential<float>) random_exponential<float>;
-template decltype(random_exponential<double>) random_exponential<double>;
-template decltype(random_gumbel<float>) random_gumbel<float>; template decltype(random_gumbel<double>) random_gumbel<double>;
-template decltype(random_truncated_normal<float>) random_truncated_normal<float>;
-template decltype(random_truncated_normal<double>) random_truncated_normal<double>;
-template decltype(random_gamma<float>) random_gamma<float>; template decltype(random_gamma<double>) random_gamma<double>;
-template decltype(random_multinomial<float>) random_multinomial<float>;
-template decltype(random_multinomial<double>) random_multinomial<double>;
-template decltype(random_integers<int64_t>) random_integers<int64_t>;
-template decltype(random_integers<int32_t>) random_integers<int32_t>;
-template decltype(random_bernoulli<float>) random_bernoulli<float>;
-template decltype(random_bernoulli<double>) random_bernoulli<double>;
-template decltype(random_bernoulli<bf16>) random_bernoulli<bf16>;
-template decltype(random_bernoulli<half>) random_bernoulli<half>;
-template decltype(random_bernoulli<int64_t>) random_bernoulli<int64_t>;
-template decltype(random_bernoulli<bool>) random_bernoulli<bool>;
+namespace {
+template <class... T> void* random_precise() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&random_uniform<T>)..., instance<Cpu>(&random_normal<T>)...,
+                                instance<Cpu>(&random_bernoulli_each<T>)..., instance<Cpu>(&random_exponential<T>)...,
+                                instance<Cpu>(&random_gumbel<T>)..., instance<Cpu>(&random_truncated_normal<T>)...,
+                                instance<Cpu>(&random_gamma<T>)..., instance<Cpu>(&random_multinomial<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+template <class... T> void* random_integer() {
+  static void* const table[] = {instance<Cpu>(&random_integers<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+template <class... T> void* random_mixed() {
+  static void* const table[] = {instance<Cpu>(&random_bernoulli<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_random_instances[] = {
+    random_precise<float, double>(),
+    random_integer<int64_t, int32_t>(),
+    random_mixed<float, double, bf16, half, int64_t, bool>()};
 #endif
 
 }  // namespace gradus::kernels

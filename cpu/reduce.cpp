@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <gradus/core/parallel.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/reduce.hpp>
 
 namespace gradus::kernels {
@@ -151,9 +152,9 @@ template <class Op, class T> void arg_reduce(Cpu, Op, const T* x, int64_t* y, in
 #ifndef GRADUS_HEADER_ONLY
 namespace {
 template <class... T> void* reduce_table() {                 // taking the addresses instantiates the kernels
-  static void* const table[] = {reinterpret_cast<void*>(&reduce<SumOf, T>)...,          reinterpret_cast<void*>(&reduce<ProductOf, T>)...,
-                                reinterpret_cast<void*>(&reduce<LargestOf, T>)...,      reinterpret_cast<void*>(&reduce<SmallestOf, T>)...,
-                                reinterpret_cast<void*>(&arg_reduce<LargestOf, T>)...,  reinterpret_cast<void*>(&arg_reduce<SmallestOf, T>)...};
+  static void* const table[] = {instance<Cpu>(&reduce<SumOf, T>)...,          instance<Cpu>(&reduce<ProductOf, T>)...,
+                                instance<Cpu>(&reduce<LargestOf, T>)...,      instance<Cpu>(&reduce<SmallestOf, T>)...,
+                                instance<Cpu>(&arg_reduce<LargestOf, T>)...,  instance<Cpu>(&arg_reduce<SmallestOf, T>)...};
   return const_cast<void*>(static_cast<const void*>(table));
 }
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <gradus/core/dtype.hpp>
 #include <gradus/core/math.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/scan.hpp>
 
 #include "columns.hpp"
@@ -97,24 +98,20 @@ template <class T> void cummin(Cpu, const T* x, T* values, int64_t* index, int64
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(cumsum<float>) cumsum<float>; template decltype(cumsum<double>) cumsum<double>;
-template decltype(cumsum<bf16>) cumsum<bf16>; template decltype(cumsum<half>) cumsum<half>;
-template decltype(cumsum<int64_t>) cumsum<int64_t>; template decltype(cumsum<int32_t>) cumsum<int32_t>;
-template decltype(cumsum<uint8_t>) cumsum<uint8_t>;
-template decltype(cumprod<float>) cumprod<float>; template decltype(cumprod<double>) cumprod<double>;
-template decltype(cumprod<bf16>) cumprod<bf16>; template decltype(cumprod<half>) cumprod<half>;
-template decltype(cumprod<int64_t>) cumprod<int64_t>; template decltype(cumprod<int32_t>) cumprod<int32_t>;
-template decltype(cumprod<uint8_t>) cumprod<uint8_t>;
-template decltype(cummax<float>) cummax<float>; template decltype(cummax<double>) cummax<double>;
-template decltype(cummax<bf16>) cummax<bf16>; template decltype(cummax<half>) cummax<half>;
-template decltype(cummax<int64_t>) cummax<int64_t>; template decltype(cummax<int32_t>) cummax<int32_t>;
-template decltype(cummax<uint8_t>) cummax<uint8_t>;
-template decltype(cummin<float>) cummin<float>; template decltype(cummin<double>) cummin<double>;
-template decltype(cummin<bf16>) cummin<bf16>; template decltype(cummin<half>) cummin<half>;
-template decltype(cummin<int64_t>) cummin<int64_t>; template decltype(cummin<int32_t>) cummin<int32_t>;
-template decltype(cummin<uint8_t>) cummin<uint8_t>;
-template decltype(logcumsumexp<float>) logcumsumexp<float>; template decltype(logcumsumexp<double>) logcumsumexp<double>;
-template decltype(logcumsumexp<bf16>) logcumsumexp<bf16>; template decltype(logcumsumexp<half>) logcumsumexp<half>;
+namespace {
+template <class... T> void* scan_numeric() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&cumsum<T>)..., instance<Cpu>(&cumprod<T>)..., instance<Cpu>(&cummax<T>)...,
+                                instance<Cpu>(&cummin<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+template <class... T> void* scan_floating() {
+  static void* const table[] = {instance<Cpu>(&logcumsumexp<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_scan_instances[] = {
+    scan_numeric<float, double, bf16, half, int64_t, int32_t, uint8_t>(),
+    scan_floating<float, double, bf16, half>()};
 #endif
 
 }  // namespace gradus::kernels

@@ -1,6 +1,7 @@
 // A row is read twice: once for its maximum, once for the exponentials; the second time it comes from the cache.
 #include <gradus/core/math.hpp>
 #include <gradus/core/parallel.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/softmax.hpp>
 
 #include "lanes.hpp"
@@ -103,20 +104,15 @@ template <class T> void logsumexp_bwd(Cpu, const T* x, const T* y, const T* dy, 
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(softmax_fwd<float>) softmax_fwd<float>; template decltype(softmax_fwd<double>) softmax_fwd<double>;
-template decltype(softmax_fwd<bf16>) softmax_fwd<bf16>; template decltype(softmax_fwd<half>) softmax_fwd<half>;
-template decltype(softmax_bwd<float>) softmax_bwd<float>; template decltype(softmax_bwd<double>) softmax_bwd<double>;
-template decltype(softmax_bwd<bf16>) softmax_bwd<bf16>; template decltype(softmax_bwd<half>) softmax_bwd<half>;
-template decltype(log_softmax_fwd<float>) log_softmax_fwd<float>;
-template decltype(log_softmax_fwd<double>) log_softmax_fwd<double>;
-template decltype(log_softmax_fwd<bf16>) log_softmax_fwd<bf16>; template decltype(log_softmax_fwd<half>) log_softmax_fwd<half>;
-template decltype(log_softmax_bwd<float>) log_softmax_bwd<float>;
-template decltype(log_softmax_bwd<double>) log_softmax_bwd<double>;
-template decltype(log_softmax_bwd<bf16>) log_softmax_bwd<bf16>; template decltype(log_softmax_bwd<half>) log_softmax_bwd<half>;
-template decltype(logsumexp_fwd<float>) logsumexp_fwd<float>; template decltype(logsumexp_fwd<double>) logsumexp_fwd<double>;
-template decltype(logsumexp_fwd<bf16>) logsumexp_fwd<bf16>; template decltype(logsumexp_fwd<half>) logsumexp_fwd<half>;
-template decltype(logsumexp_bwd<float>) logsumexp_bwd<float>; template decltype(logsumexp_bwd<double>) logsumexp_bwd<double>;
-template decltype(logsumexp_bwd<bf16>) logsumexp_bwd<bf16>; template decltype(logsumexp_bwd<half>) logsumexp_bwd<half>;
+namespace {
+template <class... T> void* softmax_floating() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&softmax_fwd<T>)..., instance<Cpu>(&softmax_bwd<T>)...,
+                                instance<Cpu>(&log_softmax_fwd<T>)..., instance<Cpu>(&log_softmax_bwd<T>)...,
+                                instance<Cpu>(&logsumexp_fwd<T>)..., instance<Cpu>(&logsumexp_bwd<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_softmax_instances[] = {softmax_floating<float, double, bf16, half>()};
 #endif
 
 }  // namespace gradus::kernels

@@ -8,6 +8,7 @@
 
 #include <gradus/core/dtype.hpp>
 #include <gradus/core/parallel.hpp>
+#include <gradus/kernels/instance.hpp>
 #include <gradus/kernels/sort.hpp>
 
 namespace gradus::kernels {
@@ -172,34 +173,25 @@ template <class T> void histogram(Cpu, const T* x, int64_t* y, int64_t n, int64_
 }
 
 #ifndef GRADUS_HEADER_ONLY
-template decltype(sort<float>) sort<float>; template decltype(sort<double>) sort<double>;
-template decltype(sort<bf16>) sort<bf16>; template decltype(sort<half>) sort<half>;
-template decltype(sort<int64_t>) sort<int64_t>; template decltype(sort<int32_t>) sort<int32_t>;
-template decltype(sort<uint8_t>) sort<uint8_t>;
-template decltype(topk<float>) topk<float>; template decltype(topk<double>) topk<double>;
-template decltype(topk<bf16>) topk<bf16>; template decltype(topk<half>) topk<half>;
-template decltype(topk<int64_t>) topk<int64_t>; template decltype(topk<int32_t>) topk<int32_t>;
-template decltype(topk<uint8_t>) topk<uint8_t>;
-template decltype(kth_value<float>) kth_value<float>; template decltype(kth_value<double>) kth_value<double>;
-template decltype(kth_value<bf16>) kth_value<bf16>; template decltype(kth_value<half>) kth_value<half>;
-template decltype(kth_value<int64_t>) kth_value<int64_t>; template decltype(kth_value<int32_t>) kth_value<int32_t>;
-template decltype(kth_value<uint8_t>) kth_value<uint8_t>;
-template decltype(median<float>) median<float>; template decltype(median<double>) median<double>;
-template decltype(median<bf16>) median<bf16>; template decltype(median<half>) median<half>;
-template decltype(median<int64_t>) median<int64_t>; template decltype(median<int32_t>) median<int32_t>;
-template decltype(median<uint8_t>) median<uint8_t>;
-template decltype(unique<float>) unique<float>; template decltype(unique<double>) unique<double>;
-template decltype(unique<bf16>) unique<bf16>; template decltype(unique<half>) unique<half>;
-template decltype(unique<int64_t>) unique<int64_t>; template decltype(unique<int32_t>) unique<int32_t>;
-template decltype(unique<uint8_t>) unique<uint8_t>;
-template decltype(searchsorted<float>) searchsorted<float>; template decltype(searchsorted<double>) searchsorted<double>;
-template decltype(searchsorted<bf16>) searchsorted<bf16>; template decltype(searchsorted<half>) searchsorted<half>;
-template decltype(searchsorted<int64_t>) searchsorted<int64_t>; template decltype(searchsorted<int32_t>) searchsorted<int32_t>;
-template decltype(searchsorted<uint8_t>) searchsorted<uint8_t>;
-template decltype(bincount_weighted<float>) bincount_weighted<float>;
-template decltype(bincount_weighted<double>) bincount_weighted<double>;
-template decltype(histogram<float>) histogram<float>; template decltype(histogram<double>) histogram<double>;
-template decltype(histogram<bf16>) histogram<bf16>; template decltype(histogram<half>) histogram<half>;
+namespace {
+template <class... T> void* sort_numeric() {   // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&sort<T>)..., instance<Cpu>(&topk<T>)..., instance<Cpu>(&kth_value<T>)...,
+                                instance<Cpu>(&median<T>)..., instance<Cpu>(&unique<T>)..., instance<Cpu>(&searchsorted<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+template <class... T> void* sort_precise() {
+  static void* const table[] = {instance<Cpu>(&bincount_weighted<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+template <class... T> void* sort_floating() {
+  static void* const table[] = {instance<Cpu>(&histogram<T>)...};
+  return const_cast<void*>(static_cast<const void*>(table));
+}
+}  // namespace
+extern void* const gradus_sort_instances[] = {
+    sort_numeric<float, double, bf16, half, int64_t, int32_t, uint8_t>(),
+    sort_precise<float, double>(),
+    sort_floating<float, double, bf16, half>()};
 #endif
 
 }  // namespace gradus::kernels

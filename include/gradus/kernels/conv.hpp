@@ -31,10 +31,13 @@ struct ConvDims {
 
 /// y = conv(x, w) + bias; bias [K] or nullptr.
 template <class T> void conv_fwd(Cpu, const T* x, const T* w, const T* bias, T* y, const ConvDims& dims);
+template <class T> void conv_fwd(Cuda, const T* x, const T* w, const T* bias, T* y, const ConvDims& dims);
 /// dx, overwritten.
 template <class T> void conv_bwd_data(Cpu, const T* dy, const T* w, T* dx, const ConvDims& dims);
+template <class T> void conv_bwd_data(Cuda, const T* dy, const T* w, T* dx, const ConvDims& dims);
 /// dw, overwritten.
 template <class T> void conv_bwd_weight(Cpu, const T* x, const T* dy, T* dw, const ConvDims& dims);
+template <class T> void conv_bwd_weight(Cuda, const T* x, const T* dy, T* dw, const ConvDims& dims);
 
 }  // namespace gradus::kernels
 

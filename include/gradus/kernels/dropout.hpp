@@ -10,8 +10,10 @@ namespace gradus::kernels {
 
 /// x, y : [n], y may be x. For p = 1 all is dropped. T: float, double, bf16, half.
 template <class T> void dropout(Cpu, const T* x, T* y, int64_t n, double p, RandomStream s);
+template <class T> void dropout(Cuda, const T* x, T* y, int64_t n, double p, RandomStream s);
 /// keep[i] = u_i >= p: the mask that dropout applies.
 void dropout_mask(Cpu, bool* keep, int64_t n, double p, RandomStream s);
+void dropout_mask(Cuda, bool* keep, int64_t n, double p, RandomStream s);
 
 }  // namespace gradus::kernels
 

@@ -180,16 +180,22 @@ struct Xor        { GRADUS_HD bool f(bool a, bool b) const { return a != b; } };
 
 /// y = F(x)
 template <class F, class T> void unary(Cpu, F op, const T* x, T* y, const Loop<2>& loop);
+template <class F, class T> void unary(Cuda, F op, const T* x, T* y, const Loop<2>& loop);
 /// y = F(a, b)
 template <class F, class T> void binary(Cpu, F op, const T* a, const T* b, T* y, const Loop<3>& loop);
+template <class F, class T> void binary(Cuda, F op, const T* a, const T* b, T* y, const Loop<3>& loop);
 /// y = F(a, b), a truth value
 template <class F, class T> void compare(Cpu, F op, const T* a, const T* b, bool* y, const Loop<3>& loop);
+template <class F, class T> void compare(Cuda, F op, const T* a, const T* b, bool* y, const Loop<3>& loop);
 /// y = c ? a : b
 template <class T> void where(Cpu, const bool* c, const T* a, const T* b, T* y, const Loop<4>& loop);
+template <class T> void where(Cuda, const bool* c, const T* a, const T* b, T* y, const Loop<4>& loop);
 /// y = value
 template <class T> void fill(Cpu, T* y, T value, const Loop<1>& loop);
+template <class T> void fill(Cuda, T* y, T value, const Loop<1>& loop);
 /// y = static_cast<U>(x)
 template <class T, class U> void convert(Cpu, const T* x, U* y, const Loop<2>& loop);
+template <class T, class U> void convert(Cuda, const T* x, U* y, const Loop<2>& loop);
 
 }  // namespace gradus::kernels
 

@@ -35,10 +35,13 @@ struct GridSampleDims {
 };
 
 template <class T> void grid_sample_fwd(Cpu, const T* x, const T* grid, T* y, const GridSampleDims& dims);
+template <class T> void grid_sample_fwd(Cuda, const T* x, const T* grid, T* y, const GridSampleDims& dims);
 /// dx[n,c,i_t] += w_t dy[n,c,p], dgrid[n,p,a] = sum_{c,t} dy[n,c,p] dw_t/dg_a x[n,c,i_t]. Both are overwritten; either may
 /// be nullptr.
 template <class T>
 void grid_sample_bwd(Cpu, const T* dy, const T* x, const T* grid, T* dx, T* dgrid, const GridSampleDims& dims);
+template <class T>
+void grid_sample_bwd(Cuda, const T* dy, const T* x, const T* grid, T* dx, T* dgrid, const GridSampleDims& dims);
 /// Gradients of <u, dx> + <v, dgrid>, u like x and v like grid: with respect to dy, x and grid, all modes.
 ///   ddy[n,c,p]    = sum_t (w_t u[n,c,i_t] + v.dw_t x[n,c,i_t])          v.dw_t = sum_a v_a dw_t/dg_a
 ///   dx[n,c,i_t]  += v.dw_t dy[n,c,p]
@@ -46,6 +49,9 @@ void grid_sample_bwd(Cpu, const T* dy, const T* x, const T* grid, T* dx, T* dgri
 /// All are overwritten; each may be nullptr. u or v may be nullptr, which means 0.
 template <class T>
 void grid_sample_bwd_bwd(Cpu, const T* u, const T* v, const T* dy, const T* x, const T* grid, T* ddy, T* dx, T* dgrid,
+                         const GridSampleDims& dims);
+template <class T>
+void grid_sample_bwd_bwd(Cuda, const T* u, const T* v, const T* dy, const T* x, const T* grid, T* ddy, T* dx, T* dgrid,
                          const GridSampleDims& dims);
 
 }  // namespace gradus::kernels

@@ -32,8 +32,10 @@ struct InterpolateDims {
 };
 
 template <class T> void interpolate_fwd(Cpu, const T* x, T* y, const InterpolateDims& dims, InterpolateMode mode);
+template <class T> void interpolate_fwd(Cuda, const T* x, T* y, const InterpolateDims& dims, InterpolateMode mode);
 /// dx[i] = sum over o, t with i[o,t] = i of w[o,t] dy[o]; overwritten.
 template <class T> void interpolate_bwd(Cpu, const T* dy, T* dx, const InterpolateDims& dims, InterpolateMode mode);
+template <class T> void interpolate_bwd(Cuda, const T* dy, T* dx, const InterpolateDims& dims, InterpolateMode mode);
 
 }  // namespace gradus::kernels
 

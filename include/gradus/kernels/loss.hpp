@@ -21,23 +21,38 @@ namespace gradus::kernels {
 template <class T>
 void cross_entropy_fwd(Cpu, const T* x, const int64_t* target, const T* weight, compute_t<T>* loss, compute_t<T>* lse,
                        compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index, double smoothing);
+template <class T>
+void cross_entropy_fwd(Cuda, const T* x, const int64_t* target, const T* weight, compute_t<T>* loss, compute_t<T>* lse,
+                       compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index, double smoothing);
 /// dx : [N, C]; lse from the forward pass.
 template <class T> void cross_entropy_bwd(Cpu, const T* x, const int64_t* target, const T* weight, const compute_t<T>* lse,
+                                          const compute_t<T>* g, T* dx, int64_t N, int64_t C, int64_t ignore_index,
+                                          double smoothing);
+template <class T> void cross_entropy_bwd(Cuda, const T* x, const int64_t* target, const T* weight, const compute_t<T>* lse,
                                           const compute_t<T>* g, T* dx, int64_t N, int64_t C, int64_t ignore_index,
                                           double smoothing);
 
 /// target : [N, C] probabilities; loss, lse : [N], written.
 template <class T> void soft_cross_entropy_fwd(Cpu, const T* x, const T* target, const T* weight, compute_t<T>* loss,
                                                compute_t<T>* lse, int64_t N, int64_t C, double smoothing);
+template <class T> void soft_cross_entropy_fwd(Cuda, const T* x, const T* target, const T* weight, compute_t<T>* loss,
+                                               compute_t<T>* lse, int64_t N, int64_t C, double smoothing);
 template <class T> void soft_cross_entropy_bwd(Cpu, const T* x, const T* target, const T* weight, const compute_t<T>* lse,
+                                               const compute_t<T>* g, T* dx, int64_t N, int64_t C, double smoothing);
+template <class T> void soft_cross_entropy_bwd(Cuda, const T* x, const T* target, const T* weight, const compute_t<T>* lse,
                                                const compute_t<T>* g, T* dx, int64_t N, int64_t C, double smoothing);
 
 /// logp : [N, C] log-probabilities; loss and row_weight as for cross_entropy_fwd.
 template <class T> void nll_fwd(Cpu, const T* logp, const int64_t* target, const T* weight, compute_t<T>* loss,
                                 compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index);
+template <class T> void nll_fwd(Cuda, const T* logp, const int64_t* target, const T* weight, compute_t<T>* loss,
+                                compute_t<T>* row_weight, int64_t N, int64_t C, int64_t ignore_index);
 /// dlogp : [N, C], written everywhere.
 template <class T>
 void nll_bwd(Cpu, const int64_t* target, const T* weight, const compute_t<T>* g, T* dlogp, int64_t N, int64_t C,
+             int64_t ignore_index);
+template <class T>
+void nll_bwd(Cuda, const int64_t* target, const T* weight, const compute_t<T>* g, T* dlogp, int64_t N, int64_t C,
              int64_t ignore_index);
 
 }  // namespace gradus::kernels

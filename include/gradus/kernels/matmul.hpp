@@ -13,6 +13,9 @@ namespace gradus::kernels {
 template <class T>
 void gemm(Cpu, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, int64_t stride_a, const T* B, int64_t ldb,
           int64_t stride_b, T* C, int64_t ldc, int64_t stride_c, int64_t batch, bool accumulate);
+template <class T>
+void gemm(Cuda, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, int64_t stride_a, const T* B, int64_t ldb,
+          int64_t stride_b, T* C, int64_t ldc, int64_t stride_c, int64_t batch, bool accumulate);
 
 }  // namespace gradus::kernels
 

@@ -38,10 +38,13 @@ struct AdamRule {
 
 /// s0 is needed when momentum is not 0.
 template <class T> void sgd_step(Cpu, const ParamRef<T>* params, int64_t count, const SgdRule& rule);
+template <class T> void sgd_step(Cuda, const ParamRef<T>* params, int64_t count, const SgdRule& rule);
 /// s0 and s1 are needed, s2 for amsgrad.
 template <class T> void adam_step(Cpu, const ParamRef<T>* params, int64_t count, const AdamRule& rule);
+template <class T> void adam_step(Cuda, const ParamRef<T>* params, int64_t count, const AdamRule& rule);
 /// sum over all tensors of g^2, in double and in a fixed order: for clipping by the global norm.
 template <class T> double grad_square_sum(Cpu, const ParamRef<T>* params, int64_t count);
+template <class T> double grad_square_sum(Cuda, const ParamRef<T>* params, int64_t count);
 
 }  // namespace gradus::kernels
 

@@ -26,18 +26,26 @@ struct PoolDims {
 };
 
 template <class T> void max_pool_fwd(Cpu, const T* x, T* y, int64_t* argmax, const PoolDims& dims);
+template <class T> void max_pool_fwd(Cuda, const T* x, T* y, int64_t* argmax, const PoolDims& dims);
 template <class T> void adaptive_max_pool_fwd(Cpu, const T* x, T* y, int64_t* argmax, const PoolDims& dims);
+template <class T> void adaptive_max_pool_fwd(Cuda, const T* x, T* y, int64_t* argmax, const PoolDims& dims);
 /// dx[p,i] = sum over o with argmax[p,o] = i of dy[p,o]; of both maximum pools.
 template <class T> void max_pool_bwd(Cpu, const T* dy, const int64_t* argmax, T* dx, const PoolDims& dims);
+template <class T> void max_pool_bwd(Cuda, const T* dy, const int64_t* argmax, T* dx, const PoolDims& dims);
 /// y[p,o] = v[p, argmax[p,o]]: the adjoint of max_pool_bwd, for second derivatives.
 template <class T> void max_pool_gather(Cpu, const T* v, const int64_t* argmax, T* y, const PoolDims& dims);
+template <class T> void max_pool_gather(Cuda, const T* v, const int64_t* argmax, T* y, const PoolDims& dims);
 
 /// Dilation is not used. divisor > 0 replaces n_o.
 template <class T> void avg_pool_fwd(Cpu, const T* x, T* y, const PoolDims& dims, bool count_include_pad, int64_t divisor);
+template <class T> void avg_pool_fwd(Cuda, const T* x, T* y, const PoolDims& dims, bool count_include_pad, int64_t divisor);
 /// dx[p,i] = sum over windows o that hold i of dy[p,o] / n_o
 template <class T> void avg_pool_bwd(Cpu, const T* dy, T* dx, const PoolDims& dims, bool count_include_pad, int64_t divisor);
+template <class T> void avg_pool_bwd(Cuda, const T* dy, T* dx, const PoolDims& dims, bool count_include_pad, int64_t divisor);
 template <class T> void adaptive_avg_pool_fwd(Cpu, const T* x, T* y, const PoolDims& dims);
+template <class T> void adaptive_avg_pool_fwd(Cuda, const T* x, T* y, const PoolDims& dims);
 template <class T> void adaptive_avg_pool_bwd(Cpu, const T* dy, T* dx, const PoolDims& dims);
+template <class T> void adaptive_avg_pool_bwd(Cuda, const T* dy, T* dx, const PoolDims& dims);
 
 }  // namespace gradus::kernels
 

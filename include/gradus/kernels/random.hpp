@@ -105,30 +105,43 @@ GRADUS_HD inline double gamma_of(RandomStream s, uint64_t i, double shape) {
 
 /// [0, 1)
 template <class T> void random_uniform(Cpu, T* y, int64_t n, RandomStream s);
+template <class T> void random_uniform(Cuda, T* y, int64_t n, RandomStream s);
 /// mean 0, variance 1
 template <class T> void random_normal(Cpu, T* y, int64_t n, RandomStream s);
+template <class T> void random_normal(Cuda, T* y, int64_t n, RandomStream s);
 /// 1 with probability p, else 0; the same elements are 1 for every T: float, double, bf16, half, int64_t, bool.
 template <class T> void random_bernoulli(Cpu, T* y, int64_t n, double p, RandomStream s);
+template <class T> void random_bernoulli(Cuda, T* y, int64_t n, double p, RandomStream s);
 /// Element i is 1 with probability p[i].
 template <class T> void random_bernoulli_each(Cpu, const T* p, T* y, int64_t n, RandomStream s);
+template <class T> void random_bernoulli_each(Cuda, const T* p, T* y, int64_t n, RandomStream s);
 /// -log U: mean 1
 template <class T> void random_exponential(Cpu, T* y, int64_t n, RandomStream s);
+template <class T> void random_exponential(Cuda, T* y, int64_t n, RandomStream s);
 /// -log(-log U)
 template <class T> void random_gumbel(Cpu, T* y, int64_t n, RandomStream s);
+template <class T> void random_gumbel(Cuda, T* y, int64_t n, RandomStream s);
 /// The normal of the given mean and deviation, conditioned on [lo, hi].
 template <class T> void random_truncated_normal(Cpu, T* y, int64_t n, double mean, double deviation, double lo, double hi,
                                                 RandomStream s);
+template <class T> void random_truncated_normal(Cuda, T* y, int64_t n, double mean, double deviation, double lo, double hi,
+                                                RandomStream s);
 /// Element i from Gamma(shape[i], 1).
 template <class T> void random_gamma(Cpu, const T* shape, T* y, int64_t n, RandomStream s);
+template <class T> void random_gamma(Cuda, const T* shape, T* y, int64_t n, RandomStream s);
 /// Integers of [lo, hi); T is int64_t or int32_t.
 template <class T> void random_integers(Cpu, T* y, int64_t n, int64_t lo, int64_t hi, RandomStream s);
+template <class T> void random_integers(Cuda, T* y, int64_t n, int64_t lo, int64_t hi, RandomStream s);
 /// A permutation of 0 ... n-1: the order of 64-bit random keys.
 void random_permutation(Cpu, int64_t* y, int64_t n, RandomStream s);
+void random_permutation(Cuda, int64_t* y, int64_t n, RandomStream s);
 /// k class indices for each row of weights : [N, C] (>= 0, any scale, a positive sum), y : [N, k].
 /// With replacement by the inverse CDF; without by k winners of exponential races in the order of their arrival, which is the
 /// order of drawing one after the other. Without replacement a row needs k positive weights.
 template <class T> void random_multinomial(Cpu, const T* weights, int64_t* y, int64_t N, int64_t C, int64_t k, bool replacement,
                                            RandomStream s);
+template <class T> void random_multinomial(Cuda, const T* weights, int64_t* y, int64_t N, int64_t C, int64_t k,
+                                           bool replacement, RandomStream s);
 
 }  // namespace gradus::kernels
 

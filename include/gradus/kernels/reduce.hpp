@@ -15,8 +15,10 @@ struct SmallestOf {};  ///< NaN wins
 
 /// y[O, I]; for R = 0: 0, 1, -inf/lowest, +inf/max.
 template <class Op, class T> void reduce(Cpu, Op, const T* x, T* y, int64_t O, int64_t R, int64_t I);
+template <class Op, class T> void reduce(Cuda, Op, const T* x, T* y, int64_t O, int64_t R, int64_t I);
 /// The first position of the largest (smallest) along R; R >= 1; a NaN counts as extreme.
 template <class Op, class T> void arg_reduce(Cpu, Op, const T* x, int64_t* y, int64_t O, int64_t R, int64_t I);
+template <class Op, class T> void arg_reduce(Cuda, Op, const T* x, int64_t* y, int64_t O, int64_t R, int64_t I);
 
 }  // namespace gradus::kernels
 

@@ -15,11 +15,16 @@
 namespace gradus::kernels {
 
 template <class T> void cumsum(Cpu, const T* x, T* y, int64_t O, int64_t R, int64_t I, bool reverse);
+template <class T> void cumsum(Cuda, const T* x, T* y, int64_t O, int64_t R, int64_t I, bool reverse);
 template <class T> void cumprod(Cpu, const T* x, T* y, int64_t O, int64_t R, int64_t I, bool reverse);
+template <class T> void cumprod(Cuda, const T* x, T* y, int64_t O, int64_t R, int64_t I, bool reverse);
 template <class T> void logcumsumexp(Cpu, const T* x, T* y, int64_t O, int64_t R, int64_t I, bool reverse);
+template <class T> void logcumsumexp(Cuda, const T* x, T* y, int64_t O, int64_t R, int64_t I, bool reverse);
 /// values and index : [O, R, I]
 template <class T> void cummax(Cpu, const T* x, T* values, int64_t* index, int64_t O, int64_t R, int64_t I);
+template <class T> void cummax(Cuda, const T* x, T* values, int64_t* index, int64_t O, int64_t R, int64_t I);
 template <class T> void cummin(Cpu, const T* x, T* values, int64_t* index, int64_t O, int64_t R, int64_t I);
+template <class T> void cummin(Cuda, const T* x, T* values, int64_t* index, int64_t O, int64_t R, int64_t I);
 
 }  // namespace gradus::kernels
 

@@ -14,14 +14,20 @@
 namespace gradus::kernels {
 
 template <class T> void softmax_fwd(Cpu, const T* x, T* y, int64_t N, int64_t C);
+template <class T> void softmax_fwd(Cuda, const T* x, T* y, int64_t N, int64_t C);
 template <class T> void softmax_bwd(Cpu, const T* y, const T* dy, T* dx, int64_t N, int64_t C);
+template <class T> void softmax_bwd(Cuda, const T* y, const T* dy, T* dx, int64_t N, int64_t C);
 
 template <class T> void log_softmax_fwd(Cpu, const T* x, T* y, int64_t N, int64_t C);
+template <class T> void log_softmax_fwd(Cuda, const T* x, T* y, int64_t N, int64_t C);
 template <class T> void log_softmax_bwd(Cpu, const T* y, const T* dy, T* dx, int64_t N, int64_t C);
+template <class T> void log_softmax_bwd(Cuda, const T* y, const T* dy, T* dx, int64_t N, int64_t C);
 
 /// y, dy : [N]
 template <class T> void logsumexp_fwd(Cpu, const T* x, T* y, int64_t N, int64_t C);
+template <class T> void logsumexp_fwd(Cuda, const T* x, T* y, int64_t N, int64_t C);
 template <class T> void logsumexp_bwd(Cpu, const T* x, const T* y, const T* dy, T* dx, int64_t N, int64_t C);
+template <class T> void logsumexp_bwd(Cuda, const T* x, const T* y, const T* dy, T* dx, int64_t N, int64_t C);
 
 }  // namespace gradus::kernels
 

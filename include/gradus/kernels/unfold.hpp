@@ -11,8 +11,10 @@
 namespace gradus::kernels {
 
 template <class T> void unfold_fwd(Cpu, const T* x, T* col, const ConvDims& dims);
+template <class T> void unfold_fwd(Cuda, const T* x, T* col, const ConvDims& dims);
 /// x, overwritten.
 template <class T> void fold_fwd(Cpu, const T* col, T* x, const ConvDims& dims);
+template <class T> void fold_fwd(Cuda, const T* col, T* x, const ConvDims& dims);
 
 }  // namespace gradus::kernels
 

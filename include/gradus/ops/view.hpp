@@ -44,7 +44,11 @@ template <class T, class D> Tensor<T, D> clone(const Tensor<T, D>& x, Where at) 
   return y;
 }
 /// x itself when it is contiguous, a contiguous copy otherwise.
-template <class T, class D> Tensor<T, D> contiguous(const Tensor<T, D>& x, Where at) { return x.is_contiguous() ? x : clone(x, at); }
+template <class T, class D> Tensor<T, D> contiguous(const Tensor<T, D>& x, Where at) {
+  if (x.is_contiguous()) return x;
+  detail::count(detail::counters.contiguous_copies);
+  return clone(x, at);
+}
 
 template <class U, class T, class D> struct CastNode final : Node {
   void backward(const AnyTensor& dy) override { accumulate(0, cast<T>(Tensor<U, D>(dy.ref()), at)); }
@@ -55,9 +59,28 @@ template <class U, class T, class D> Tensor<U, D> cast(const Tensor<T, D>& x, Wh
     return x;
   } else {
     Tensor<U, D> y(x.shape(), at);
+    detail::count(detail::counters.conversions);
     kernels::convert<T, U>(D{}, x.data(), y.data(), detail::loop_over(x.shape(), y, x));
     if constexpr (is_floating<T> && is_floating<U>)
       if (detail::wants_grad(x)) detail::record<CastNode<U, T, D>>(y, at, x);
+    return y;
+  }
+}
+
+template <class T, class D, class E> struct TransferNode final : Node {
+  void backward(const AnyTensor& dy) override { accumulate(0, to_device<D>(Tensor<T, E>(dy.ref()), at)); }
+};
+/// A copy on device E; x itself when it is there. A copy to the host waits for the device.
+template <Device E, class T, class D> Tensor<T, E> to_device(const Tensor<T, D>& x, Where at) {
+  if constexpr (std::is_same_v<D, E>) {
+    return x;
+  } else {
+    const auto from = no_grad([&] { return contiguous(x, at); });
+    Tensor<T, E> y(x.shape(), at);
+    const auto bytes = static_cast<std::size_t>(x.numel()) * sizeof(T);
+    if constexpr (std::is_same_v<E, Cuda>) detail::copy_to_device(y.data(), from.data(), bytes);
+    else detail::copy_to_host(y.data(), from.data(), bytes);
+    if (detail::wants_grad(x)) detail::record<TransferNode<T, D, E>>(y, at, x);
     return y;
   }
 }
@@ -517,13 +540,22 @@ template <Element T, class D> Tensor<T, D>& Tensor<T, D>::fill_(double v, Where 
 
 template <Element T, class D> T Tensor<T, D>::item(Where at) const {
   if (numel() != 1) fail("item", "not a single value", {{"x", describe(*this)}}, "one element", at);
-  return *data();
+  if constexpr (std::is_same_v<D, Cuda>) {
+    T v;
+    detail::copy_to_host(&v, data(), sizeof(T));
+    return v;
+  } else {
+    return *data();
+  }
 }
 template <Element T, class D> std::vector<T> Tensor<T, D>::to_vector() const {
   std::vector<T> v(static_cast<std::size_t>(numel()));
   if constexpr (std::is_same_v<T, bool>) {
     const auto bytes = no_grad([&] { return cast<uint8_t>(*this).to_vector(); });
     for (std::size_t i = 0; i < v.size(); ++i) v[i] = bytes[i] != 0;
+  } else if constexpr (std::is_same_v<D, Cuda>) {
+    const auto from = no_grad([&] { return gradus::contiguous(*this); });
+    detail::copy_to_host(v.data(), from.data(), v.size() * sizeof(T));
   } else {
     kernels::unary<kernels::Copy, T>(D{}, {}, data(), v.data(), kernels::Loop<2>::make(shape(), {contiguous_strides(shape()), strides()}));
   }

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <gradus/core/cuda.hpp>
 #include <gradus/tensor/impl.hpp>
 
 namespace gradus {
@@ -19,6 +20,7 @@ template <class T, class D> Tensor<T, D> reshape(const Tensor<T, D>& x, Shape sh
 template <class T, class D> Tensor<T, D> contiguous(const Tensor<T, D>& x, Where at = Where::current());
 template <class T, class D> Tensor<T, D> clone(const Tensor<T, D>& x, Where at = Where::current());
 template <class U, class T, class D> Tensor<U, D> cast(const Tensor<T, D>& x, Where at = Where::current());
+template <Device E, class T, class D> Tensor<T, E> to_device(const Tensor<T, D>& x, Where at = Where::current());
 
 /// A tensor of any dtype on any device.
 class AnyTensor {
@@ -105,11 +107,19 @@ template <class T, class D> Ref<TensorImpl> allocate(const Shape& shape, Where a
   bool bad = false;
   for (int i = 0; i < shape.n; ++i) bad |= shape.v[i] < 0 || __builtin_mul_overflow(n, shape.v[i], &n);
   if (bad || n > (int64_t{1} << 62) / static_cast<int64_t>(sizeof(T))) fail_size(shape, dtype_of<T>, at);
+  const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(T);
   Storage* storage;
-  try {
-    storage = Storage::make(static_cast<std::size_t>(n) * sizeof(T));
-  } catch (const std::bad_alloc&) {
-    fail_size(shape, dtype_of<T>, at);
+  if constexpr (std::is_same_v<D, Cuda>) {
+    device_context = {at, dtype_of<T>, shape};
+    void* p = device_alloc(bytes, at);
+    storage = Storage::wrap(p, bytes, [](void* block) { device_free(block); }, p);
+    storage->device = DeviceKind::cuda;
+  } else {
+    try {
+      storage = Storage::make(bytes);
+    } catch (const std::bad_alloc&) {
+      fail_size(shape, dtype_of<T>, at);
+    }
   }
   TensorImpl* t = TensorImpl::make();
   t->dtype = dtype_of<T>, t->device = device_of<D>;
@@ -139,6 +149,9 @@ template <class T, class D> struct TensorArg {
 ///     Tensor<float> x = randn({128, 784});     // a handle: copies share memory
 ///     auto y = x(slice(0, 8), all);            // a view: no copy
 template <Element T, class D> class Tensor : public AnyTensor {
+  static_assert(is_built<D>, "gradus: Tensor<T, Cuda> needs a build with GRADUS_CUDA=ON (a GPU and the CUDA toolkit) or EMULATED "
+                             "(neither), linked, not header-only");
+
  public:
   using value_type = T;
   using device_type = D;
@@ -160,12 +173,17 @@ template <Element T, class D> class Tensor : public AnyTensor {
   Tensor& operator=(TensorArg<T, D> o) && { return copy_(o.x, o.at); }
   Tensor& operator=(ScalarArg v) && { return fill_(v.value, v.at); }
 
+  /// The first element, in the memory of D: for a Cuda tensor a device pointer, which the host must not follow.
   T* data() const { return static_cast<T*>(impl_->data); }
-  std::span<T> span() const { return {data(), static_cast<std::size_t>(numel())}; }
+  std::span<T> span() const
+    requires std::is_same_v<D, Cpu>
+  {
+    return {data(), static_cast<std::size_t>(numel())};
+  }
 
-  /// The single value of a one-element tensor.
+  /// The single value of a one-element tensor; on Cuda a copy that waits for the device.
   T item(Where at = Where::current()) const;
-  /// The values, in row-major order.
+  /// The values, in row-major order; on Cuda a copy that waits for the device.
   std::vector<T> to_vector() const;
 
   // -- gradients: autograd/engine.hpp --------------------------------------------------------------------------
@@ -199,6 +217,12 @@ template <Element T, class D> class Tensor : public AnyTensor {
     requires Element<U>
   Tensor<U, D> to(Where at = Where::current()) const {
     return gradus::cast<U>(*this, at);
+  }
+  /// A copy on the other device: x.to<Cuda>(), x.to<Cpu>(); x itself when it is there already. Differentiable.
+  template <class E>
+    requires Device<E>
+  Tensor<T, E> to(Where at = Where::current()) const {
+    return gradus::to_device<E>(*this, at);
   }
 
   // -- writing -------------------------------------------------------------------------------------------------
