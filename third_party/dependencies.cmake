@@ -36,6 +36,15 @@ macro(gradus_find_eigen)
   endif()
 endmacro()
 
+# Stacks of the emulated device's threads. Boost.Context alone, which is a small compiled library.
+macro(gradus_find_boost_context)
+  find_package(Boost QUIET COMPONENTS context)
+  if(NOT TARGET Boost::context)
+    message(FATAL_ERROR "gradus: the emulated device needs Boost.Context (Debian, Ubuntu: libboost-context-dev); "
+                        "install it or configure with -DGRADUS_CUDA=OFF")
+  endif()
+endmacro()
+
 # Command lines of <gradus/app/args.hpp>, .gz and .png files of <gradus/io.hpp>. `required`: fetch what is missing.
 macro(gradus_find_app required)
   find_package(CLI11 QUIET)

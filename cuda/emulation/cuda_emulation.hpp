@@ -1,0 +1,34 @@
+// CUDA for a machine without a GPU: included by cuda/platform.cuh when the host compiler compiles a .cu file.
+// ../README.md says which part of CUDA a kernel may use; engine.hpp how it runs.
+#pragma once
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__ static const
+#define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(...)
+#define __align__(n) alignas(n)
+#ifndef __restrict__
+#define __restrict__ __restrict
+#endif
+
+#include "vector_types.hpp"
+
+#include "device.hpp"
+
+#include "atomics.hpp"
+#include "launch.hpp"
+#include "math.hpp"
+#include "runtime_api.hpp"
+#include "shared.hpp"
+
+#ifndef GRADUS_EMU_ARCH
+#define GRADUS_EMU_ARCH 80
+#endif
+#define GRADUS_ARCH GRADUS_EMU_ARCH
+
+#define GRADUS_EMU_PRAGMA(x) _Pragma(#x)
+#define GRADUS_UNROLL(n) GRADUS_EMU_PRAGMA(GCC unroll n)
+#define GRADUS_UNROLL_ALL GRADUS_EMU_PRAGMA(GCC unroll 65534)
