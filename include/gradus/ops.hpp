@@ -1,5 +1,6 @@
 // All operators.
 #pragma once
+#include <gradus/ops/attention.hpp>
 #include <gradus/ops/binary.hpp>
 #include <gradus/ops/conv.hpp>
 #include <gradus/ops/create.hpp>

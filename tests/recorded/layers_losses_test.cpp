@@ -1,4 +1,5 @@
 // Softmax, normalisation, embedding, gates and losses against PyTorch.
+#include <gradus/ops/attention.hpp>
 #include <gradus/ops/extra.hpp>
 #include <gradus/ops/losses.hpp>
 #include <gradus/ops/norm.hpp>
@@ -35,16 +36,13 @@ Results run_embedding_bag(const Args& x) {
   return mode == "sum" ? sum(rows, {1}) : mode == "mean" ? mean(rows, {1}) : amax(rows, {1});
 }
 
-/// With fewer heads of keys and values than of queries, each serves a group of these in a row.
 Results run_attention(const Args& x) {
   AttentionOptions<double, Cpu> o{.causal = x.flag("is_causal"), .scale = x.number("scale", 0)};
   if (x.size() > 3) {
     if (x.is("bool", 3)) o.mask = x.mask("attn_mask");
     else o.bias = x[3];
   }
-  if (!x.flag("enable_gqa")) return scaled_dot_product_attention(x[0], x[1], x[2], o);
-  const int64_t group = x[0].size(1) / x[1].size(1);
-  return scaled_dot_product_attention(x[0], repeat_interleave(x[1], group, 1), repeat_interleave(x[2], group, 1), o);
+  return scaled_dot_product_attention(x[0], x[1], x[2], o);
 }
 
 Table layer_table() {

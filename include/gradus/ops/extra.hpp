@@ -1,7 +1,6 @@
 // Functions composed of the other operators, any number of times differentiable like these.
 #pragma once
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include <gradus/ops/index.hpp>
@@ -126,27 +125,6 @@ Tensor<T, D> cosine_similarity(const Tensor<T, D>& a, const Tensor<T, D>& b, int
     return maximum(norm(x, 2, {dim}, false, at), detail::scalar_like(x, eps, at), at);
   };
   return div(sum(mul(a, b, at), {dim}, false, at), mul(length(a), length(b), at), at);
-}
-
-template <class T, class D>
-struct AttentionOptions {
-  Tensor<bool, D> mask = {};  ///< broadcast to [..., T, S]: where it is false nothing is attended to
-  Tensor<T, D> bias = {};     ///< broadcast to [..., T, S], added to the scores
-  bool causal = false;        ///< query t attends to keys s <= t
-  double scale = 0;           ///< of the scores; 0 stands for 1 / sqrt(hs)
-};
-/// softmax(scale q k^T + bias) v, Vaswani et al. 2017, eq. 1: q [..., T, hs], k [..., S, hs], v [..., S, e] -> [..., T, e].
-/// Holds all T x S weights; a row of the mask that is all false gives NaN.
-template <Floating T, class D>
-Tensor<T, D> scaled_dot_product_attention(const Tensor<T, D>& q, const Tensor<T, D>& k, const Tensor<T, D>& v,
-                                          const AttentionOptions<T, D>& o = {}, Where at = Where::current()) {
-  const double scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(q.size(-1, at)));
-  auto score = matmul(mul(q, scale, at), transpose(k, -1, -2, at), at);
-  if (o.bias.defined()) score = add(score, o.bias, at);
-  const double none = -std::numeric_limits<double>::infinity();
-  if (o.mask.defined()) score = where(o.mask, score, none, at);
-  if (o.causal) score = where(detail::triangle<D>(score.size(-2, at), score.size(-1, at), 0, true, at), score, none, at);
-  return matmul(softmax(score, -1, at), v, at);
 }
 
 // -- along a dimension -----------------------------------------------------------------------------------------------
