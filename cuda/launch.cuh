@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <gradus/core/error.hpp>
+#include <gradus/core/cuda.hpp>
 
 namespace gradus {
 
@@ -38,7 +38,8 @@ inline std::string describe(const Extent& e) {
 }
 [[noreturn]] inline void launch_failed(const LaunchConfig& c, const std::string& why) {
   fail(c.op, "the kernel could not be launched: " + why,
-       {{"grid", describe(c.grid)}, {"block", describe(c.block)}, {"shared", std::to_string(c.shared) + " bytes"}},
+       {{"grid", describe(c.grid)}, {"block", describe(c.block)}, {"shared", std::to_string(c.shared) + " bytes"},
+        {"result", gradus::describe(device_context.dtype, DeviceKind::cuda, device_context.shape)}},
        "grid up to (2147483647, 65535, 65535), block up to 1024 threads, shared memory up to what the device has", c.at);
 }
 /// False when there is nothing to do. Above 48 KiB of shared memory the kernel has to be told first.

@@ -12,6 +12,7 @@
 #pragma once
 #include <cstdint>
 
+#include <gradus/core/config.hpp>
 #include <gradus/core/device.hpp>
 
 namespace gradus::kernels {
@@ -24,9 +25,9 @@ struct ConvDims {
   int64_t in[3] = {1, 1, 1}, out[3] = {1, 1, 1}, kernel[3] = {1, 1, 1}, stride[3] = {1, 1, 1}, pad[3] = {0, 0, 0},
           dilation[3] = {1, 1, 1};
 
-  int64_t in_size() const { return in[0] * in[1] * in[2]; }
-  int64_t out_size() const { return out[0] * out[1] * out[2]; }
-  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
+  GRADUS_HD int64_t in_size() const { return in[0] * in[1] * in[2]; }
+  GRADUS_HD int64_t out_size() const { return out[0] * out[1] * out[2]; }
+  GRADUS_HD int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 
 /// y = conv(x, w) + bias; bias [K] or nullptr.

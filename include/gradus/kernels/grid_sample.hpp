@@ -14,6 +14,7 @@
 #pragma once
 #include <cstdint>
 
+#include <gradus/core/config.hpp>
 #include <gradus/core/device.hpp>
 
 namespace gradus::kernels {
@@ -30,8 +31,8 @@ struct GridSampleDims {
   SamplePadding padding = SamplePadding::zeros;
   bool align_corners = false;
 
-  int64_t in_size() const { return in[0] * in[1] * in[2]; }
-  int64_t out_size() const { return out[0] * out[1] * out[2]; }
+  GRADUS_HD int64_t in_size() const { return in[0] * in[1] * in[2]; }
+  GRADUS_HD int64_t out_size() const { return out[0] * out[1] * out[2]; }
 };
 
 template <class T> void grid_sample_fwd(Cpu, const T* x, const T* grid, T* y, const GridSampleDims& dims);

@@ -13,6 +13,7 @@
 #pragma once
 #include <cstdint>
 
+#include <gradus/core/config.hpp>
 #include <gradus/core/device.hpp>
 
 namespace gradus::kernels {
@@ -27,8 +28,8 @@ struct InterpolateDims {
   double factor[3] = {0, 0, 0};
   bool align_corners = false;
 
-  int64_t in_size() const { return in[0] * in[1] * in[2]; }
-  int64_t out_size() const { return out[0] * out[1] * out[2]; }
+  GRADUS_HD int64_t in_size() const { return in[0] * in[1] * in[2]; }
+  GRADUS_HD int64_t out_size() const { return out[0] * out[1] * out[2]; }
 };
 
 template <class T> void interpolate_fwd(Cpu, const T* x, T* y, const InterpolateDims& dims, InterpolateMode mode);

@@ -11,6 +11,7 @@
 #pragma once
 #include <cstdint>
 
+#include <gradus/core/config.hpp>
 #include <gradus/core/device.hpp>
 
 namespace gradus::kernels {
@@ -21,8 +22,8 @@ struct PoolDims {
   int64_t in[3] = {1, 1, 1}, out[3] = {1, 1, 1}, kernel[3] = {1, 1, 1}, stride[3] = {1, 1, 1}, pad[3] = {0, 0, 0},
           dilation[3] = {1, 1, 1};
 
-  int64_t in_size() const { return in[0] * in[1] * in[2]; }
-  int64_t out_size() const { return out[0] * out[1] * out[2]; }
+  GRADUS_HD int64_t in_size() const { return in[0] * in[1] * in[2]; }
+  GRADUS_HD int64_t out_size() const { return out[0] * out[1] * out[2]; }
 };
 
 template <class T> void max_pool_fwd(Cpu, const T* x, T* y, int64_t* argmax, const PoolDims& dims);

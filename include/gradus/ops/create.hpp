@@ -1,6 +1,10 @@
 // Factories that need no gradients: zeros, ones, full, arange, linspace, eye, and tensors from std::vector, std::span and
 // foreign memory. Random tensors are in ops/random.hpp.
 #pragma once
+#include <algorithm>
+#include <memory>
+
+#include <gradus/kernels/create.hpp>
 #include <gradus/ops/view.hpp>
 
 namespace gradus {
@@ -58,20 +62,29 @@ Tensor<T> adopt(std::vector<T>&& values, const Shape& shape, Where at = Where::c
   return y;
 }
 
+namespace detail {
+/// Fills x, which is contiguous, with x.numel() values of the host.
+template <class T, class D> void write_from_host(const Tensor<T, D>& x, const T* values) {
+  if constexpr (std::is_same_v<D, Cuda>) copy_to_device(x.data(), values, static_cast<std::size_t>(x.numel()) * sizeof(T));
+  else std::copy_n(values, x.numel(), x.data());
+}
+}  // namespace detail
+
 template <Element T, class D> Tensor<T, D>::Tensor(std::initializer_list<T> values, Where at)
     : Tensor(Shape{static_cast<int64_t>(values.size())}, at) {
-  int64_t i = 0;
-  for (const T& v : values) data()[i++] = v;
+  detail::write_from_host(*this, values.begin());
 }
 template <Element T, class D> Tensor<T, D>::Tensor(std::initializer_list<std::initializer_list<T>> rows, Where at)
     : Tensor(Shape{static_cast<int64_t>(rows.size()), rows.size() ? static_cast<int64_t>(rows.begin()->size()) : 0}, at) {
-  int64_t i = 0;
+  const auto flat = std::make_unique<T[]>(static_cast<std::size_t>(numel()));
+  T* to = flat.get();
   for (const auto& row : rows) {
     if (static_cast<int64_t>(row.size()) != shape()[1])
       fail("Tensor", "rows of different lengths", {{"first", std::to_string(shape()[1])}, {"another", std::to_string(row.size())}},
            "rows of one length", at);
-    for (const T& v : row) data()[i++] = v;
+    to = std::copy(row.begin(), row.end(), to);
   }
+  detail::write_from_host(*this, flat.get());
 }
 
 /// start, start + step, ... below end
@@ -81,21 +94,21 @@ template <class T = float, class D = Cpu> Tensor<T, D> arange(double start, doub
          "finite bounds and a step that is not 0", at);
   const double n = std::ceil((end - start) / step);
   Tensor<T, D> y(Shape{n > 0 ? static_cast<int64_t>(n) : 0}, at);
-  for (int64_t i = 0; i < y.numel(); ++i) y.data()[i] = static_cast<T>(start + static_cast<double>(i) * step);
+  kernels::ramp<T>(D{}, y.data(), y.numel(), start, step, 1);
   return y;
 }
 template <class T = float, class D = Cpu> Tensor<T, D> arange(double end, Where at = Where::current()) { return arange<T, D>(0, end, 1, at); }
 /// n values from start to end, both included
 template <class T = float, class D = Cpu> Tensor<T, D> linspace(double start, double end, int64_t n, Where at = Where::current()) {
   Tensor<T, D> y(Shape{n}, at);
-  for (int64_t i = 0; i < n; ++i)
-    y.data()[i] = static_cast<T>(n == 1 ? start : start + (end - start) * static_cast<double>(i) / static_cast<double>(n - 1));
+  kernels::ramp<T>(D{}, y.data(), n, start, end - start, n == 1 ? 1 : static_cast<double>(n - 1));
   return y;
 }
 /// The identity [n, m] (m = n by default)
 template <class T = float, class D = Cpu> Tensor<T, D> eye(int64_t n, int64_t m = -1, Where at = Where::current()) {
   auto y = zeros<T, D>({n, m < 0 ? n : m}, at);
-  for (int64_t i = 0; i < n && i < y.shape()[1]; ++i) y.data()[i * y.shape()[1] + i] = T(1);
+  const int64_t columns = y.shape()[1], ones = n < columns ? n : columns;
+  kernels::fill<T>(D{}, y.data(), T(1), kernels::Loop<1>::make({ones}, {{columns + 1}}));
   return y;
 }
 

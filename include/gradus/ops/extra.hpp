@@ -245,9 +245,9 @@ Tensor<T, D> pad_like(const Tensor<T, D>& x, const Shape& before, const Shape& a
       else if (border == Border::circular) from.push_back((k + e) % e);
       else from.push_back(k < 0 ? -k : k >= e ? 2 * (e - 1) - k : k);
     }
-    Tensor<int64_t, D> index(Shape{static_cast<int64_t>(from.size())}, at);
+    Tensor<int64_t> index(Shape{static_cast<int64_t>(from.size())}, at);
     for (std::size_t k = 0; k < from.size(); ++k) index.data()[k] = from[k];
-    y = index_select(y, d, index, at);
+    y = index_select(y, d, index.template to<D>(at), at);
   }
   return y;
 }

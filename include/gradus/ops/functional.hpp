@@ -51,7 +51,7 @@ template <class F, class T, class D> Tensor<T, D> jacobian(F&& f, const Tensor<T
   std::vector<Tensor<T, D>> rows;
   for (int64_t i = 0; i < y.numel(); ++i) {
     auto v = zeros_like(y, at);
-    v.data()[i] = T(1);
+    kernels::fill<T>(D{}, v.data() + i, T(1), kernels::Loop<1>::flat(1));
     rows.push_back(gradus::reshape(grad(y, leaf, {.gradients = {v}, .retain_graph = true}, at), {x.numel()}, at));
   }
   Shape shape = y.shape();
@@ -64,7 +64,7 @@ template <class F, class T, class D> Tensor<T, D> hessian(F&& f, const Tensor<T,
   std::vector<Tensor<T, D>> rows;
   for (int64_t i = 0; i < x.numel(); ++i) {
     auto v = zeros_like(x, at);
-    v.data()[i] = T(1);
+    kernels::fill<T>(D{}, v.data() + i, T(1), kernels::Loop<1>::flat(1));
     rows.push_back(gradus::reshape(hvp(f, x, v, at), {x.numel()}, at));
   }
   Shape shape = x.shape();

@@ -161,7 +161,7 @@ Tensor<T, D> affine_grid(const Tensor<T, D>& theta, const Shape& size, bool alig
     if (align_corners) return n == 1 ? 0.0 : 2.0 * static_cast<double>(i) / static_cast<double>(n - 1) - 1;
     return (2.0 * static_cast<double>(i) + 1) / static_cast<double>(n) - 1;
   };
-  Tensor<T, D> pixels(Shape{out.numel(), d + 1}, at);  // rows (x, y, (z,) 1)
+  Tensor<T> pixels(Shape{out.numel(), d + 1}, at);     // rows (x, y, (z,) 1), made on the host
   for (int64_t p = 0; p < out.numel(); ++p) {
     T* row = pixels.data() + p * (d + 1);
     int64_t rest = p;
@@ -171,7 +171,7 @@ Tensor<T, D> affine_grid(const Tensor<T, D>& theta, const Shape& size, bool alig
     }
     row[d] = T(1);
   }
-  return gradus::reshape(matmul(pixels, transpose(theta, 1, 2, at), at), grid, at);
+  return gradus::reshape(matmul(pixels.template to<D>(at), transpose(theta, 1, 2, at), at), grid, at);
 }
 
 }  // namespace gradus

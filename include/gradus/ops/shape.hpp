@@ -1,5 +1,6 @@
 // Joining, splitting, padding and repeating.
 #pragma once
+#include <gradus/kernels/create.hpp>
 #include <gradus/ops/view.hpp>
 
 namespace gradus {
@@ -173,10 +174,11 @@ Tensor<T, D> pad(const Tensor<T, D>& x0, const Shape& before, const Shape& after
 
 namespace detail {
 template <class D> Tensor<bool, D> triangle(int64_t n, int64_t m, int64_t k, bool lower, Where at) {
-  Tensor<bool, D> mask(Shape{n, m}, at);
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < m; ++j) mask.data()[i * m + j] = lower ? j - i <= k : j - i >= k;
-  return mask;
+  Tensor<int64_t, D> i(Shape{n, 1}, at), j(Shape{1, m}, at);
+  kernels::ramp<int64_t>(D{}, i.data(), n, 0, 1, 1);
+  kernels::ramp<int64_t>(D{}, j.data(), m, 0, 1, 1);
+  const auto diagonal = sub(j, i, at);
+  return lower ? less_equal(diagonal, static_cast<double>(k), at) : greater_equal(diagonal, static_cast<double>(k), at);
 }
 }  // namespace detail
 /// The lower triangle of the last two dimensions, up to diagonal k; zeros elsewhere.
