@@ -15,6 +15,7 @@
 #include <gradus/ops/losses.hpp>
 #include <gradus/ops/map.hpp>
 #include <gradus/ops/matmul.hpp>
+#include <gradus/ops/mixed.hpp>
 #include <gradus/ops/norm.hpp>
 #include <gradus/ops/pool.hpp>
 #include <gradus/ops/print.hpp>

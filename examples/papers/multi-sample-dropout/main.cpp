@@ -42,20 +42,20 @@ struct Evaluation {
   std::vector<int64_t> guesses;
 };
 // Without dropout, with batch norm's running statistics.
-template <class N>
-Evaluation evaluate(N& net, const data::ImageSet& set, int64_t n) {
+template <class D>
+Evaluation evaluate(Net<float, D>& net, const data::ImageSet& set, int64_t n) {
   nn::eval(net);
   const NoGrad guard;
   Evaluation e;
   int64_t wrong = 0;
   for (int64_t b = 0; b < n; b += 500) {
     const auto [x, t] = data::slice_batch(set, b, std::min<int64_t>(500, n - b));
-    const auto o = net.logits(x);
-    e.loss += cross_entropy(o, t).item() * static_cast<double>(t.numel());
-    const auto guess = argmax(o, 1);
+    const auto o = net.logits(x.template to<D>());
+    e.loss += cross_entropy(o, t.template to<D>()).item() * static_cast<double>(t.numel());
+    const auto guess = argmax(o, 1).to_vector();
     for (int64_t i = 0; i < t.numel(); ++i) {
-      wrong += guess.data()[i] != t.data()[i];
-      e.guesses.push_back(guess.data()[i]);
+      wrong += guess[static_cast<std::size_t>(i)] != t.data()[i];
+      e.guesses.push_back(guess[static_cast<std::size_t>(i)]);
     }
   }
   nn::train(net);
@@ -74,6 +74,7 @@ double iterations_to(const Run& run, double target) {
   return NAN;
 }
 
+template <class D>
 int reproduce(const app::Args& args, const Options& o) {
   // Setting: pictures, epochs, widths, the numbers of copies.
   const int64_t pictures = args.pick<int64_t>(200, 2000, 4000, 6000), epochs = args.pick<int64_t>(2, 6, 12, 20);
@@ -129,20 +130,23 @@ int reproduce(const app::Args& args, const Options& o) {
       const Method& method = methods[k];
       if (s >= method.seeds) continue;
       manual_seed(seed);
-      Net<> net(method.config);
+      Net<float, D> net(method.config);
       optim::Adam opt(net, {.lr = 1e-3});
       Run run;
       double seconds = 0;
       int64_t steps = 0;
       for (int64_t epoch = 0; epoch < epochs && !app::interrupted(); ++epoch) {
         opt.set_lr(optim::multi_step_lr(1e-3, epoch, {drop_at}));
-        for (const auto& [x, y] : data::batches(train, {.batch = batch, .seed = seed, .epoch = static_cast<uint64_t>(epoch)})) {
+        for (const auto& [images, labels] : data::batches(train, {.batch = batch, .seed = seed, .epoch = static_cast<uint64_t>(epoch)})) {
           const auto start = std::chrono::steady_clock::now();
+          const auto x = images.template to<D>();
+          const auto y = labels.template to<D>();
           opt.zero_grad();
           const int64_t r = method.repeat_batch;
           const auto L = r == 1 ? net.loss(x, y) : net.loss(repeat(x, {r, 1, 1, 1}), repeat(y, {r}));
           L.backward();
           opt.step();
+          if constexpr (std::is_same_v<D, Cuda>) cuda::synchronize();   // the step is timed, not its launch
           seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
           ++steps;
           progress.step(method.name + ", seed " + std::to_string(seed));
@@ -157,9 +161,11 @@ int reproduce(const app::Args& args, const Options& o) {
       run.ms = 1e3 * seconds / static_cast<double>(steps), run.final_error = final.error;
       if (s == 0 && method.config.M == most && method.name == "M = " + std::to_string(most)) shown = final;
       if (s == 0 && k == 0) {  // R2 at the trained point of M = 1
-        const auto [x, y] = data::slice_batch(train, 0, batch);
+        const auto [images, labels] = data::slice_batch(train, 0, batch);
+        const auto x = images.template to<D>();
+        const auto y = labels.template to<D>();
         nn::eval(net.F);
-        const auto h = no_grad([&, &x = x] { return net.F(x); });
+        const auto h = no_grad([&] { return net.F(x); });
         GradientNoise one;
         for (const double M : noise_M) {
           const GradientNoise g = gradient_noise(net, h, y, static_cast<int64_t>(M), draws);
@@ -185,8 +191,8 @@ int reproduce(const app::Args& args, const Options& o) {
   // Acceptance.
   const std::string first = methods[0].name, last = "M = " + std::to_string(most);
   manual_seed(args.seed);
-  const auto x = randn<double>({6, 1, 28, 28});
-  const auto y = randint(0, 10, {6});
+  const auto x = randn<double, D>({6, 1, 28, 28});
+  const auto y = randint<D>(0, 10, {6});
   Config small = with(4);
   small.C1 = 4, small.C2 = 4, small.hidden = 16;
   if (o.average == "loss" && o.diversity == "none")
@@ -294,9 +300,13 @@ int main(int argc, char** argv) {
       });
   return app::run([&] {
     app::Args a = args;
-    if (a.device != "cpu")
-      fail("--device", "this build has the Cpu backend only", {{"device", a.device}}, "cpu", Where::current());
     if (a.setting == app::Setting::smoke && !a.seeds_given) a.seeds = 1;
-    return reproduce(a, o);
+    if constexpr (kWithCuda) {
+      if (a.device == "cuda") return reproduce<Cuda>(a, o);
+    }
+    if (a.device != "cpu")
+      fail("--device", "this build has no such device", {{"device", a.device}}, "cpu; cuda in a build with GRADUS_CUDA=ON or EMULATED",
+           Where::current());
+    return reproduce<Cpu>(a, o);
   });
 }

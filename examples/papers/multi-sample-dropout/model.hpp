@@ -49,18 +49,19 @@ struct Config {
   double cost_ratio() const { return (cost_F() + static_cast<double>(M) * cost_H()) / (cost_F() + cost_H()); }
 };
 
-template <class T = float>
+template <class T = float, class D = Cpu>
 struct Net {
   using value_type = T;
+  using device_type = D;
   Config c;
-  nn::Sequential<T> F, H;
+  nn::Sequential<T, D> F, H;
   int64_t calls_of_F = 0;
 
   explicit Net(const Config& config) : c(config) {
     int64_t in = 1;
     for (const int64_t width : {c.C1, c.C2}) {
       for (int k = 0; k < c.convolutions; ++k) {
-        F.add(nn::Conv2d<T>(in, width, 3, {.padding = 1})).add(nn::BatchNorm2d<T>(width)).add(nn::ReLU{});
+        F.add(nn::Conv2d<T, D>(in, width, 3, {.padding = 1})).add(nn::BatchNorm2d<T, D>(width)).add(nn::ReLU{});
         in = width;
       }
       F.add(nn::MaxPool2d(2));
@@ -68,18 +69,18 @@ struct Net {
     auto& hidden = c.where == Place::all ? H : F;  // what lies before the first dropout belongs to F
     hidden.add(nn::Flatten{});
     if (c.where == Place::all) H.add(nn::Dropout(c.p));
-    hidden.add(nn::Linear<T>(c.flat(), c.hidden)).add(nn::ReLU{});
-    H.add(nn::Dropout(c.p)).add(nn::Linear<T>(c.hidden, c.classes));
+    hidden.add(nn::Linear<T, D>(c.flat(), c.hidden)).add(nn::ReLU{});
+    H.add(nn::Dropout(c.p)).add(nn::Linear<T, D>(c.hidden, c.classes));
   }
   void visit(auto&& f) { f("F", F), f("H", H); }
-  Tensor<T>& last_weight() { return H.template at<nn::Linear<T>>(H.size() - 1).weight; }
+  Tensor<T, D>& last_weight() { return H.template at<nn::Linear<T, D>>(H.size() - 1).weight; }
 
   /// M copies of h along the batch, copy by copy: [M B, ...]
-  Tensor<T> copies(const Tensor<T>& h, int64_t M) const {
+  Tensor<T, D> copies(const Tensor<T, D>& h, int64_t M) const {
     if (M == 1) return h;
     if (c.diversity == Diversity::flip && h.rank() == 4) {
-      const Tensor<T> mirrored = flip(h, {3});
-      std::vector<Tensor<T>> list;
+      const Tensor<T, D> mirrored = flip(h, {3});
+      std::vector<Tensor<T, D>> list;
       for (int64_t m = 0; m < M; ++m) list.push_back(m % 2 ? mirrored : h);
       return cat(list, 0);
     }
@@ -88,28 +89,28 @@ struct Net {
     return repeat(h, times);
   }
   /// L for features h [B, ...] and classes y [B].
-  Tensor<T> head_loss(const Tensor<T>& h, const Tensor<int64_t>& y, int64_t M) const {
-    const Tensor<T> o = H(copies(h, M));  // [M B, classes]
+  Tensor<T, D> head_loss(const Tensor<T, D>& h, const Tensor<int64_t, D>& y, int64_t M) const {
+    const Tensor<T, D> o = H(copies(h, M));  // [M B, classes]
     if (c.average == Average::logits) return cross_entropy(mean(o.reshape({M, -1, c.classes}), 0), y);
     return cross_entropy(o, M == 1 ? y : repeat(y, {M}));  // the mean over M B rows
   }
-  Tensor<T> loss(const Tensor<T>& x, const Tensor<int64_t>& y) {
+  Tensor<T, D> loss(const Tensor<T, D>& x, const Tensor<int64_t, D>& y) {
     ++calls_of_F;
     return head_loss(F(x), y, c.M);
   }
   /// Logits for evaluation: call eval(net) first; nothing is dropped, nothing is repeated.
-  Tensor<T> logits(const Tensor<T>& x) const { return H(F(x)); }
+  Tensor<T, D> logits(const Tensor<T, D>& x) const { return H(F(x)); }
 };
 
 /// R1: the largest difference between the gradients of L and those of plain dropout on the batch repeated M times with the same
 /// masks, over the largest entry of each gradient. Batch norm is in training mode.
-template <class T>
-double relation_1(Config c, const Tensor<T>& x, const Tensor<int64_t>& y, uint64_t seed) {
+template <class T, class D>
+double relation_1(Config c, const Tensor<T, D>& x, const Tensor<int64_t, D>& y, uint64_t seed) {
   manual_seed(seed);
-  Net<T> net(c);
+  Net<T, D> net(c);
   const auto streams = generator();
   net.loss(x, y).backward();
-  std::vector<Tensor<T>> multi;
+  std::vector<Tensor<T, D>> multi;
   for (const auto& p : nn::parameters(net)) multi.push_back(p.grad().clone());
   nn::zero_grad(net);
   const int64_t M = net.c.M;
@@ -133,15 +134,15 @@ struct GradientNoise {
   double variance = 0;
   std::vector<double> mean, error;  // of each entry, and its standard error
 };
-template <class T>
-GradientNoise gradient_noise(Net<T>& net, const Tensor<T>& h, const Tensor<int64_t>& y, int64_t M, int draws) {
-  const Tensor<T> W = net.last_weight();
+template <class T, class D>
+GradientNoise gradient_noise(Net<T, D>& net, const Tensor<T, D>& h, const Tensor<int64_t, D>& y, int64_t M, int draws) {
+  const Tensor<T, D> W = net.last_weight();
   const auto n = static_cast<std::size_t>(W.numel());
   std::vector<double> sum(n, 0.0), squares(n, 0.0);
   for (int d = 0; d < draws; ++d) {
-    const Tensor<T> g = grad(net.head_loss(h, y, M), W).contiguous();
+    const auto g = grad(net.head_loss(h, y, M), W).to_vector();
     for (std::size_t i = 0; i < n; ++i) {
-      const auto v = static_cast<double>(g.data()[i]);
+      const auto v = static_cast<double>(g[i]);
       sum[i] += v, squares[i] += v * v;
     }
   }

@@ -3,6 +3,7 @@
 //   y = f(a, b)         da = sum_to(dy df/da, shape of a)         db = sum_to(dy df/db, shape of b)
 #pragma once
 #include <gradus/ops/detail.hpp>
+#include <gradus/ops/mixed.hpp>
 
 namespace gradus {
 
