@@ -126,8 +126,10 @@ if with torch; then
   if ! "$python" -c 'import torch' 2>/dev/null; then
     say "installing PyTorch into $cache/venv"
     [[ -x $python ]] || python3 -m venv "$cache/venv"
-    from=()                   # the build without CUDA is a tenth of the size
-    has nvidia-smi || from=(--extra-index-url https://download.pytorch.org/whl/cpu)
+    from=() cpu=https://download.pytorch.org/whl/cpu         # the build without CUDA is a tenth of the size
+    if ! has nvidia-smi && "$python" -c "import urllib.request as r; r.urlopen('$cpu/', timeout=5)" 2>/dev/null; then
+      from=(--extra-index-url "$cpu")                        # not asked in vain: pip retries for minutes
+    fi
     "$python" -m pip install --quiet --disable-pip-version-check ${from[@]+"${from[@]}"} torch numpy
   fi
 fi
