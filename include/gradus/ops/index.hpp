@@ -42,20 +42,20 @@ struct Index {
 
 namespace detail {
 
+/// Element i in row-major order, on the host: for error texts.
+template <class T, class D> T element_of(const Tensor<T, D>& x, int64_t i, Where at) {
+  return no_grad([&] { return narrow(gradus::reshape(x, {-1}, at), 0, i, 1, 1, at).item(at); });
+}
+/// The index with negative entries counted from the end. Entries in [0, extent), the usual case, cost one pass.
 template <class D> Tensor<int64_t, D> checked_index(const char* op, const Tensor<int64_t, D>& index, int64_t extent, const AnyTensor& x, int dim, Where at) {
   const auto idx = contiguous(index, at);
+  if (kernels::find_out_of_range(D{}, idx.data(), idx.numel(), 0, extent) < 0) return idx;
   const int64_t bad = kernels::find_out_of_range(D{}, idx.data(), idx.numel(), -extent, extent);
   if (bad >= 0)
     fail(op, "index out of range",
-         {{"x", describe(x)}, {"index", describe(index) + ", element " + std::to_string(bad) + " is " + std::to_string(idx.data()[bad])}, {"dim", std::to_string(dim)}},
+         {{"x", describe(x)}, {"index", describe(index) + ", element " + std::to_string(bad) + " is " + std::to_string(element_of(idx, bad, at))}, {"dim", std::to_string(dim)}},
          "indices in [" + std::to_string(-extent) + ", " + std::to_string(extent) + ")", at);
-  bool negative = false;
-  for (int64_t i = 0; i < idx.numel(); ++i) negative |= idx.data()[i] < 0;
-  if (!negative) return idx;
-  auto y = clone(idx, at);
-  for (int64_t i = 0; i < y.numel(); ++i)
-    if (y.data()[i] < 0) y.data()[i] += extent;
-  return y;
+  return where(less(idx, 0.0, at), add(idx, static_cast<double>(extent), at), idx, at);
 }
 struct Split3 {
   int64_t O = 1, R = 1, I = 1;

@@ -90,10 +90,15 @@ Tensor<T, D> cross_entropy(const Tensor<T, D>& x0, const Tensor<int64_t, D>& tar
   const auto x = contiguous(x0.rank() == 2 ? x0 : gradus::reshape(movedim(x0, 1, -1, at), {-1, C}, at), at);
   const auto target = contiguous(gradus::reshape(target0, {-1}, at), at);
   const int64_t N = x.shape()[0];
-  for (int64_t n = 0; n < N; ++n)
-    if (const int64_t t = target.data()[n]; t != o.ignore_index && (t < 0 || t >= C))
-      fail("cross_entropy(x, target)", "a target is not a class", {{"x", describe(x0)}, {"target", "element " + std::to_string(n) + " is " + std::to_string(t)}},
-           "classes in [0, " + std::to_string(C) + ") or the ignored index " + std::to_string(o.ignore_index), at);
+  int64_t bad = kernels::find_out_of_range(D{}, target.data(), N, 0, C);
+  if (bad >= 0) {                                               // unless it is an ignored row
+    const auto counted = where(equal(target, static_cast<double>(o.ignore_index), at), 0.0, target, at);
+    bad = kernels::find_out_of_range(D{}, counted.data(), N, 0, C);
+  }
+  if (bad >= 0)
+    fail("cross_entropy(x, target)", "a target is not a class",
+         {{"x", describe(x0)}, {"target", "element " + std::to_string(bad) + " is " + std::to_string(detail::element_of(target, bad, at))}},
+         "classes in [0, " + std::to_string(C) + ") or the ignored index " + std::to_string(o.ignore_index), at);
   using A = compute_t<T>;
   Tensor<A, D> loss(Shape{N}, at), lse(Shape{N}, at), row_weight(Shape{N}, at);
   const auto w = o.weight.defined() ? no_grad([&] { return contiguous(o.weight, at); }) : o.weight;

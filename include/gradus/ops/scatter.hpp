@@ -42,8 +42,7 @@ template <class T, class D> struct ScatterNode final : Node {
     const auto idx = index.get();
     const auto s = detail::split_at(from, dim);
     auto last = full<int64_t, D>(from, -1, at);                 // the number of the element that was written there
-    Tensor<int64_t, D> number(idx.shape(), at);
-    for (int64_t i = 0; i < number.numel(); ++i) number.data()[i] = i;
+    const auto number = gradus::reshape(arange<int64_t, D>(static_cast<double>(idx.numel()), at), idx.shape(), at);
     kernels::scatter<int64_t>(D{}, last.data(), idx.data(), number.data(), s.O, s.R, s.I, idx.shape()[dim]);
     if (wants(0)) accumulate(0, where(less(last, 0.0, at), dy, 0.0, at));
     if (wants(1)) accumulate(1, where(equal(gather(last, dim, idx, at), number, at), gather(dy, dim, idx, at), 0.0, at));

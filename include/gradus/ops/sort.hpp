@@ -155,14 +155,12 @@ Tensor<int64_t, D> searchsorted(const Tensor<T, D>& sorted0, const Tensor<T, D>&
 
 namespace detail {
 template <class D> int64_t bins_of(const char* op, const Tensor<int64_t, D>& x, int64_t at_least, Where at) {
-  int64_t bins = at_least;
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    if (x.data()[i] < 0)
-      fail(op, "a negative element", {{"x", describe(x) + ", element " + std::to_string(i) + " is " + std::to_string(x.data()[i])}},
-           "elements >= 0", at);
-    if (x.data()[i] >= bins) bins = x.data()[i] + 1;
-  }
-  return bins;
+  if (x.numel() == 0) return at_least;
+  const int64_t bad = kernels::find_out_of_range(D{}, x.data(), x.numel(), 0, INT64_MAX);
+  if (bad >= 0)
+    fail(op, "a negative element", {{"x", describe(x) + ", element " + std::to_string(bad) + " is " + std::to_string(element_of(x, bad, at))}},
+         "elements >= 0", at);
+  return std::max(at_least, amax(x, {}, false, at).item(at) + 1);
 }
 }  // namespace detail
 /// How often each of 0, 1, ... occurs; at least `at_least` entries.
