@@ -1,12 +1,14 @@
 // Starting values. fan_in and fan_out of a weight [out, in, kernel...] are in and out times the kernel's size.
 //
-//   kaiming  He, Zhang, Ren, Sun 2015:  variance gain^2 / fan_in      gain sqrt(2) for ReLU
-//   xavier   Glorot, Bengio 2010:       variance 2 gain^2 / (fan_in + fan_out)
+//   kaiming     He, Zhang, Ren, Sun 2015:    variance gain^2 / fan_in, or / fan_out       gain sqrt(2) for ReLU
+//   xavier      Glorot, Bengio 2010:         variance 2 gain^2 / (fan_in + fan_out)
+//   lecun       LeCun et al. 1998:           variance 1 / fan_in
+// orthogonal, identity, dirac, delta_orthogonal and sparse are in init_matrix.hpp.
 #pragma once
 #include <cmath>
 
-#include <gradus/ops/random.hpp>
 #include <gradus/ops/create.hpp>
+#include <gradus/ops/random.hpp>
 
 namespace gradus::nn::init {
 
@@ -44,14 +46,36 @@ void constant(Tensor<T, D>& x, double value, Where at = Where::current()) {
   const NoGrad guard;
   x.fill_(value, at);
 }
+/// Which fan the variance keeps: fan_in that of activations going forward, fan_out that of gradients going back.
+enum class Fan { in, out };
+/// The factor that keeps the spread of activations: "linear", "tanh" 5/3, "relu" sqrt(2), "leaky_relu" sqrt(2 / (1 + a^2)),
+/// "selu" 3/4 (PyTorch's choice), "sigmoid" 1.
+inline double gain(const std::string& activation, double a = 0.01, Where at = Where::current()) {
+  if (activation == "linear" || activation == "sigmoid") return 1;
+  if (activation == "tanh") return 5.0 / 3;
+  if (activation == "relu") return std::sqrt(2.0);
+  if (activation == "leaky_relu") return std::sqrt(2 / (1 + a * a));
+  if (activation == "selu") return 0.75;
+  fail("gain", "no such activation", {{"activation", activation}}, "linear, sigmoid, tanh, relu, leaky_relu or selu", at);
+}
 template <class T, class D>
-void kaiming_uniform(Tensor<T, D>& w, double gain = std::sqrt(2.0), Where at = Where::current()) {
-  const double bound = gain * std::sqrt(3 / fans(w.shape(), at).in);
+void kaiming_uniform(Tensor<T, D>& w, double gain = std::sqrt(2.0), Fan fan = Fan::in, Where at = Where::current()) {
+  const Fans f = fans(w.shape(), at);
+  const double bound = gain * std::sqrt(3 / (fan == Fan::in ? f.in : f.out));
   uniform(w, -bound, bound, at);
 }
 template <class T, class D>
-void kaiming_normal(Tensor<T, D>& w, double gain = std::sqrt(2.0), Where at = Where::current()) {
-  normal(w, 0, gain / std::sqrt(fans(w.shape(), at).in), at);
+void kaiming_normal(Tensor<T, D>& w, double gain = std::sqrt(2.0), Fan fan = Fan::in, Where at = Where::current()) {
+  const Fans f = fans(w.shape(), at);
+  normal(w, 0, gain / std::sqrt(fan == Fan::in ? f.in : f.out), at);
+}
+template <class T, class D>
+void lecun_uniform(Tensor<T, D>& w, Where at = Where::current()) {
+  kaiming_uniform(w, 1, Fan::in, at);
+}
+template <class T, class D>
+void lecun_normal(Tensor<T, D>& w, Where at = Where::current()) {
+  kaiming_normal(w, 1, Fan::in, at);
 }
 template <class T, class D>
 void xavier_uniform(Tensor<T, D>& w, double gain = 1, Where at = Where::current()) {

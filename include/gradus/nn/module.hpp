@@ -8,11 +8,16 @@
 //
 // f takes a parameter (a tensor), a buffer (a tensor and the tag `nn::buffer`: state that is saved, not trained), a switch
 // (`bool& training`), a sub-module, or a std::vector of them. Everything here is a free function over visit: parameters(net),
-// state_dict(net), train(net), eval(net), summary(net). A copy of a module shares its tensors, as a copy of a tensor does.
+// state_dict(net), train(net), eval(net), freeze(net, "encoder"), summary(net), tree(net). A copy of a module shares its
+// tensors, as a copy of a tensor does: `head.weight = embedding.weight` ties two layers, and parameters() has that tensor once.
+//
+// Another device: a layer of this library whose last template arguments are <T, D> is moved by to<Cuda>(layer). For any other
+// module, write it as a template over D, build it there and take the values: copy_state(cpu_net, cuda_net).
 #pragma once
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <typeinfo>
@@ -135,12 +140,14 @@ using device_type_of = typename detail::DeviceOf<M>::type;
 template <class M>
 using tensor_of = Tensor<element_of<M>, device_type_of<M>>;
 
-/// The parameters with their paths, e.g. "0.weight". Unnamed ones get the path as their name, for error texts.
+/// The parameters with their paths, e.g. "0.weight"; a tensor that two members share comes once, under its first path.
+/// Unnamed ones get the path as their name, for error texts.
 template <Module M>
 std::vector<std::pair<std::string, tensor_of<M>>> named_parameters(M& net, Where at = Where::current()) {
   std::vector<std::pair<std::string, tensor_of<M>>> list;
+  std::set<const TensorImpl*> seen;
   detail::each_tensor(net, [&](const std::string& path, AnyTensor& x, bool is_buffer) {
-    if (is_buffer) return;
+    if (is_buffer || !seen.insert(x.impl()).second) return;
     if (x.name().empty()) x.set_name(path);
     if (!x.template is<element_of<M>, device_type_of<M>>())
       fail("parameters", "a parameter has another dtype or device than the module says", {{path, describe(x)}},
@@ -155,12 +162,48 @@ std::vector<tensor_of<M>> parameters(M& net, Where at = Where::current()) {
   for (auto& [path, x] : named_parameters(net, at)) list.push_back(x);
   return list;
 }
-/// How many numbers are trained.
+/// Those that require gradients: what an optimiser should get when parts are frozen.
+template <Module M>
+std::vector<tensor_of<M>> trainable_parameters(M& net, Where at = Where::current()) {
+  std::vector<tensor_of<M>> list;
+  for (auto& [path, x] : named_parameters(net, at))
+    if (x.requires_grad()) list.push_back(x);
+  return list;
+}
+/// How many numbers the parameters have, shared ones counted once.
 template <Module M>
 int64_t parameter_count(M& net) {
   int64_t n = 0;
-  detail::each_tensor(net, [&](const std::string&, AnyTensor& x, bool is_buffer) { n += is_buffer ? 0 : x.numel(); });
+  std::set<const TensorImpl*> seen;
+  detail::each_tensor(net, [&](const std::string&, AnyTensor& x, bool is_buffer) {
+    if (!is_buffer && seen.insert(x.impl()).second) n += x.numel();
+  });
   return n;
+}
+/// Switches gradients of the parameters under a path ("encoder", "encoder.0.weight"; "": all) on or off; gives how many
+/// tensors.
+template <Module M>
+int64_t set_trainable(M& net, const std::string& prefix, bool on, Where at = Where::current()) {
+  int64_t n = 0;
+  std::string paths;
+  detail::each_tensor(net, [&](const std::string& path, AnyTensor& x, bool is_buffer) {
+    if (is_buffer) return;
+    paths += (paths.empty() ? "" : ", ") + path;
+    if (!prefix.empty() && path != prefix && path.rfind(prefix + ".", 0) != 0) return;
+    if (!x.is_leaf()) fail("set_trainable", "not a leaf", {{path, describe(x)}}, "a tensor that no op made", at);
+    x.impl()->requires_grad = on;
+    ++n;
+  });
+  if (n == 0) fail("set_trainable", "no parameter has this path", {{"prefix", prefix}}, "one of: " + paths, at);
+  return n;
+}
+template <Module M>
+int64_t freeze(M& net, const std::string& prefix = "", Where at = Where::current()) {
+  return set_trainable(net, prefix, false, at);
+}
+template <Module M>
+int64_t unfreeze(M& net, const std::string& prefix = "", Where at = Where::current()) {
+  return set_trainable(net, prefix, true, at);
 }
 template <Module M>
 void zero_grad(M& net, Where at = Where::current()) {
@@ -207,6 +250,59 @@ StateDict clone_state(M& net, Where at = Where::current()) {
   return state;
 }
 
+/// The values of one module in another of equal structure, of any floating dtype, on any device.
+template <Module From, Module To>
+void copy_state(From& from, To& to, Where at = Where::current()) {
+  using T = element_of<To>;
+  using D = device_type_of<To>;
+  const StateDict state = state_dict(from);
+  std::size_t used = 0;
+  const NoGrad guard;
+  detail::each_tensor(to, [&](const std::string& path, AnyTensor& x, bool) {
+    const auto found = state.find(path);
+    if (found == state.end() || !(found->second.shape() == x.shape()))
+      fail("copy_state", "no tensor of this path and shape", {{path, describe(x)}}, "modules of equal structure", at);
+    const auto y = found->second.template as<element_of<From>, device_type_of<From>>(at);
+    x.template as<T, D>(at).copy_(to_device<D>(cast<T>(y, at), at), at);
+    ++used;
+  });
+  if (used != state.size())
+    fail("copy_state", "the modules have different tensors",
+         {{"from", std::to_string(state.size()) + " tensors"}, {"to", std::to_string(used)}}, "modules of equal structure", at);
+}
+
+namespace detail {
+template <class M, class E>
+struct OnDevice;
+template <template <class, class> class M, class T, class D, class E>
+struct OnDevice<M<T, D>, E> {
+  using type = M<T, E>;
+};
+template <template <int, class, class> class M, int N, class T, class D, class E>
+struct OnDevice<M<N, T, D>, E> {
+  using type = M<N, T, E>;
+};
+}  // namespace detail
+
+/// A copy of a parameter or buffer as T on D, undefined when x is; what converting constructors of layers use.
+template <class T, class D, class U, class E>
+Tensor<T, D> converted(const Tensor<U, E>& x, Where at = Where::current()) {
+  if (!x.defined()) return {};
+  const NoGrad guard;
+  Tensor<T, D> y = clone(to_device<D>(cast<T>(x, at), at), at);
+  if (!x.name().empty()) y.set_name(x.name());
+  y.requires_grad_(x.requires_grad(), at);
+  return y;
+}
+/// A copy of a layer on device E, as to<Cuda>(layer). The layer has a constructor from itself with other <T, D>.
+template <class E, Module M>
+auto to(const M& layer, Where at = Where::current()) {
+  using R = typename detail::OnDevice<M, E>::type;
+  static_assert(std::is_constructible_v<R, const M&, Where>,
+                "gradus: this module cannot be moved; build it on the device and use copy_state(from, to)");
+  return R(layer, at);
+}
+
 namespace detail {
 struct TrainingVisitor final : Visitor {
   bool on;
@@ -220,11 +316,22 @@ struct SummaryVisitor final : Visitor {
     std::string name, text;
     int64_t own = 0;
   };
+  bool tensors;  // a line for each tensor too
   std::vector<Row> rows;
   std::vector<std::size_t> open;  // rows of the modules that have begun
-  int64_t trained = 0, state = 0;
-  void tensor(const std::string&, AnyTensor& x, bool is_buffer) override {
-    (is_buffer ? state : trained) += x.numel();
+  std::set<const TensorImpl*> seen;
+  int64_t trained = 0, frozen = 0, state = 0;
+  explicit SummaryVisitor(bool tensors) : tensors(tensors) {}
+  void tensor(const std::string& path, AnyTensor& x, bool is_buffer) override {
+    const bool shared = !seen.insert(x.impl()).second;
+    if (tensors)
+      rows.push_back({open.size(), path.substr(path.rfind('.') == std::string::npos ? 0 : path.rfind('.') + 1),
+                      gradus::describe(x.dtype(), x.device(), x.shape()) + (shared              ? ", shared"
+                                                                            : is_buffer         ? ", state"
+                                                                            : x.requires_grad() ? ""
+                                                                                                : ", frozen")});
+    if (shared) return;
+    (is_buffer ? state : x.requires_grad() ? trained : frozen) += x.numel();
     if (!is_buffer)
       for (const std::size_t r : open) rows[r].own += x.numel();
   }
@@ -249,10 +356,10 @@ void eval(M& net) {
   train(net, false);
 }
 
-/// One line a module with its number of parameters, indented as they nest.
-template <Module M>
-std::string summary(M& net) {
-  detail::SummaryVisitor v;
+namespace detail {
+template <class M>
+std::string summary_text(M& net, bool tensors) {
+  SummaryVisitor v(tensors);
   v("", net);
   std::string s;
   std::size_t width = 0;
@@ -264,8 +371,21 @@ std::string summary(M& net) {
     const std::string h = head(r);
     s += h + (r.own ? std::string(width + 2 - h.size(), ' ') + std::to_string(r.own) : "") + "\n";
   }
-  return s + std::to_string(v.trained) + " parameters" + (v.state ? ", " + std::to_string(v.state) + " numbers of state" : "") +
-         "\n";
+  return s + std::to_string(v.trained + v.frozen) + " parameters" +
+         (v.frozen ? ", " + std::to_string(v.frozen) + " frozen" : "") +
+         (v.state ? ", " + std::to_string(v.state) + " numbers of state" : "") + "\n";
+}
+}  // namespace detail
+
+/// One line a module with its number of parameters, indented as they nest; shared tensors count where they come first.
+template <Module M>
+std::string summary(M& net) {
+  return detail::summary_text(net, false);
+}
+/// The same with a line for each tensor: its dtype, device and shape, and whether it is shared, frozen or state.
+template <Module M>
+std::string tree(M& net) {
+  return detail::summary_text(net, true);
 }
 
 }  // namespace gradus::nn

@@ -12,7 +12,7 @@
 
 namespace gradus::nn {
 
-/// Any module from Tensor<T, D> to Tensor<T, D>. Copies share the module.
+/// Any module from Tensor<T, D> to Tensor<T, D>. Copies share the module, and its hooks.
 template <class T = float, class D = Cpu>
 class AnyModule {
  public:
@@ -24,7 +24,29 @@ class AnyModule {
   requires(!std::same_as<std::remove_cvref_t<M>, AnyModule>) AnyModule(M&& m)
       : held_(std::make_shared<Held<std::remove_cvref_t<M>>>(std::forward<M>(m))) {}
 
-  Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const { return held_->forward(x, at); }
+  Tensor<T, D> forward(const Tensor<T, D>& x0, Where at = Where::current()) const {
+    Tensor<T, D> x = x0;
+    for (const auto& [id, hook] : held_->before)
+      if (auto other = hook(x); other.defined()) x = other;
+    Tensor<T, D> y = held_->forward(x, at);
+    for (const auto& [id, hook] : held_->after)
+      if (auto other = hook(x, y); other.defined()) y = other;
+    return y;
+  }
+  /// hook(x) runs before the module; what it returns, if defined, takes x's place. Gives a number for remove_hook.
+  int before_forward(std::function<Tensor<T, D>(const Tensor<T, D>&)> hook) {
+    held_->before.emplace_back(++held_->hooks, std::move(hook));
+    return held_->hooks;
+  }
+  /// hook(x, y) runs after it; what it returns, if defined, takes y's place. For gradients: register_hook(y, ...) inside.
+  int after_forward(std::function<Tensor<T, D>(const Tensor<T, D>&, const Tensor<T, D>&)> hook) {
+    held_->after.emplace_back(++held_->hooks, std::move(hook));
+    return held_->hooks;
+  }
+  void remove_hook(int id) {
+    std::erase_if(held_->before, [id](const auto& h) { return h.first == id; });
+    std::erase_if(held_->after, [id](const auto& h) { return h.first == id; });
+  }
   Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const { return forward(x, at); }
   void visit(Visitor& v) { held_->visit(v); }
   std::string module_type() const { return held_->type(); }
@@ -43,6 +65,9 @@ class AnyModule {
     virtual void visit(Visitor& v) = 0;
     virtual std::string type() const = 0;
     virtual std::string about() const = 0;
+    int hooks = 0;
+    std::vector<std::pair<int, std::function<Tensor<T, D>(const Tensor<T, D>&)>>> before;
+    std::vector<std::pair<int, std::function<Tensor<T, D>(const Tensor<T, D>&, const Tensor<T, D>&)>>> after;
   };
   template <class M>
   struct Held final : Base {
@@ -54,6 +79,56 @@ class AnyModule {
       else if constexpr (requires { m.forward(x); }) return m.forward(x);
       else if constexpr (requires { m(x, at); }) return m(x, at);
       else return m(x);
+    }
+    void visit(Visitor& v) override {
+      if constexpr (Module<M>) m.visit(v);
+    }
+    std::string type() const override {
+      if constexpr (requires { m.module_type(); }) return m.module_type();
+      else return detail::type_name(typeid(M));
+    }
+    std::string about() const override {
+      if constexpr (requires { m.about(); }) return m.about();
+      else return "";
+    }
+  };
+  std::shared_ptr<Base> held_;
+};
+
+/// Any module with the call signature R(A...), as Any<std::pair<Tensor<>, Tensor<>>(const Tensor<>&, const Tensor<bool>&)>;
+/// std::vector<Any<...>> is a list of such. Copies share the module.
+template <class F>
+class Any;
+template <class R, class... A>
+class Any<R(A...)> {
+ public:
+  Any() = default;
+  template <class M>
+  requires(!std::same_as<std::remove_cvref_t<M>, Any>) Any(M&& m)
+      : held_(std::make_shared<Held<std::remove_cvref_t<M>>>(std::forward<M>(m))) {}
+
+  R forward(A... a) const { return held_->forward(std::forward<A>(a)...); }
+  R operator()(A... a) const { return held_->forward(std::forward<A>(a)...); }
+  void visit(Visitor& v) { held_->visit(v); }
+  std::string module_type() const { return held_->type(); }
+  std::string about() const { return held_->about(); }
+
+ private:
+  struct Base {
+    virtual ~Base() = default;
+    virtual R forward(A... a) = 0;
+    virtual void visit(Visitor& v) = 0;
+    virtual std::string type() const = 0;
+    virtual std::string about() const = 0;
+  };
+  template <class M>
+  struct Held final : Base {
+    M m;
+    template <class X>
+    explicit Held(X&& x) : m(std::forward<X>(x)) {}
+    R forward(A... a) override {
+      if constexpr (requires { m.forward(std::forward<A>(a)...); }) return m.forward(std::forward<A>(a)...);
+      else return m(std::forward<A>(a)...);
     }
     void visit(Visitor& v) override {
       if constexpr (Module<M>) m.visit(v);
