@@ -22,9 +22,12 @@ namespace detail {
 
 inline constexpr int64_t kQueryTile = 64, kKeyTile = 64;
 
-template <class A> using TileMatrix = Eigen::Matrix<A, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-template <class A> using TileIn = Eigen::Map<const TileMatrix<A>, 0, Eigen::OuterStride<>>;
-template <class A> using TileOut = Eigen::Map<TileMatrix<A>, 0, Eigen::OuterStride<>>;
+template <class A>
+using TileMatrix = Eigen::Matrix<A, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+template <class A>
+using TileIn = Eigen::Map<const TileMatrix<A>, 0, Eigen::OuterStride<>>;
+template <class A>
+using TileOut = Eigen::Map<TileMatrix<A>, 0, Eigen::OuterStride<>>;
 
 /// Word w of the mask's elements first ... first + n - 1 into out: Philox counters of consecutive groups of four.
 inline void mask_words(RandomStream s, uint64_t first, int64_t n, uint32_t* out) {
@@ -37,7 +40,8 @@ inline void mask_words(RandomStream s, uint64_t first, int64_t n, uint32_t* out)
 }
 
 /// The problem, and one thread's scratch memory for a tile of it.
-template <class T> struct Attention {
+template <class T>
+struct Attention {
   using A = compute_t<T>;
   AttentionRows<const T> q, k, v, dy = {};
   const AttentionScores<T>& e;
@@ -74,24 +78,30 @@ template <class T> struct Attention {
   }
   bool sees(int64_t b, int64_t i0, int64_t i1, int64_t j0) const { return j0 >= first_key(b, i0) && j0 < end_key(b, i1); }
 
-  template <class U> static U* row(AttentionRows<U> x, const int64_t* start, int64_t b, int64_t h, int64_t t) {
+  template <class U>
+  static U* row(AttentionRows<U> x, const int64_t* start, int64_t b, int64_t h, int64_t t) {
     return x.data + (start ? 0 : b) * x.batch + h * x.head + ((start ? start[b] : 0) + t) * x.row;
   }
   /// n rows of `width`, widened into `buffer` when T is 16 bits wide.
-  static TileIn<A> tile(AttentionRows<const T> x, const int64_t* start, int64_t b, int64_t h, int64_t t, int64_t n, int64_t width,
-                        std::vector<A>& buffer) {
+  static TileIn<A> tile(AttentionRows<const T> x, const int64_t* start, int64_t b, int64_t h, int64_t t, int64_t n,
+                        int64_t width, std::vector<A>& buffer) {
     const T* from = row(x, start, b, h, t);
     if constexpr (is_narrow<T>) {
       for (int64_t r = 0; r < n; ++r)
-        for (int64_t c = 0; c < width; ++c) buffer[static_cast<std::size_t>(r * width + c)] = static_cast<A>(from[r * x.row + c]);
+        for (int64_t c = 0; c < width; ++c)
+          buffer[static_cast<std::size_t>(r * width + c)] = static_cast<A>(from[r * x.row + c]);
       return TileIn<A>(buffer.data(), n, width, Eigen::OuterStride<>(width));
     } else {
       return TileIn<A>(from, n, width, Eigen::OuterStride<>(x.row));
     }
   }
   TileIn<A> q_tile(int64_t b, int64_t h, int64_t i, int64_t n) { return tile(q, g.q_start, b, h, i, n, g.hs, q_buffer); }
-  TileIn<A> k_tile(int64_t b, int64_t h, int64_t j, int64_t n) { return tile(k, g.k_start, b, key_head(h), j, n, g.hs, k_buffer); }
-  TileIn<A> v_tile(int64_t b, int64_t h, int64_t j, int64_t n) { return tile(v, g.k_start, b, key_head(h), j, n, g.vs, v_buffer); }
+  TileIn<A> k_tile(int64_t b, int64_t h, int64_t j, int64_t n) {
+    return tile(k, g.k_start, b, key_head(h), j, n, g.hs, k_buffer);
+  }
+  TileIn<A> v_tile(int64_t b, int64_t h, int64_t j, int64_t n) {
+    return tile(v, g.k_start, b, key_head(h), j, n, g.vs, v_buffer);
+  }
   TileIn<A> dy_tile(int64_t b, int64_t h, int64_t i, int64_t n) { return tile(dy, g.q_start, b, h, i, n, g.vs, dy_buffer); }
 
   /// s = the scores of a tile, -infinity where nothing is seen; slope = 1 - tanh^2 with a softcap; z with dropout.
@@ -136,7 +146,8 @@ template <class T> struct Attention {
   }
 
   /// After scores(): s = p z, dp = ds with the slope of the softcap when `raw`.
-  void gradients(int64_t b, int64_t h, int64_t i0, int64_t ni, int64_t nj, const TileIn<A>& vt, const TileIn<A>& dyt, bool raw) {
+  void gradients(int64_t b, int64_t h, int64_t i0, int64_t ni, int64_t nj, const TileIn<A>& vt, const TileIn<A>& dyt,
+                 bool raw) {
     dp.resize(s.size());
     TileOut<A>(dp.data(), ni, nj, Eigen::OuterStride<>(kKeyTile)).noalias() = dyt * vt.transpose();
     for (int64_t r = 0; r < ni; ++r) {
@@ -172,7 +183,7 @@ template <class T> struct Attention {
     for (int64_t r = 0; r < ni; ++r) top[r] = none, total[r] = A(0);
     sum_of_values.assign(static_cast<std::size_t>(ni * g.vs), A(0));
     TileOut<A> acc(sum_of_values.data(), ni, g.vs, Eigen::OuterStride<>(g.vs));
-    const auto rescale = [&](int64_t r, A new_top) {             // what was summed relative to the old maximum
+    const auto rescale = [&](int64_t r, A new_top) {  // what was summed relative to the old maximum
       const A f = top[r] == none ? A(0) : m::exp(top[r] - new_top);
       total[r] *= f;
       if (f != A(1)) acc.row(r) *= f;
@@ -186,7 +197,7 @@ template <class T> struct Attention {
         A* x = s.data() + r * kKeyTile;
         const A here = lane_max(x, nj);
         if (here > top[r]) rescale(r, here);
-        const A m = top[r] == none ? A(0) : top[r];             // all -infinity so far: exp gives zeros
+        const A m = top[r] == none ? A(0) : top[r];  // all -infinity so far: exp gives zeros
         total[r] += lane_sum<A>(nj, [&](int64_t c) { return x[c] = m::exp(x[c] - m); });
         if (g.dropout > 0)
           for (int64_t c = 0; c < nj; ++c) x[c] *= z[static_cast<std::size_t>(r * kKeyTile + c)];
@@ -209,7 +220,9 @@ template <class T> struct Attention {
 
 inline int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
 
-template <class T, class A> void store_rows(AttentionRows<T> x, const int64_t* start, int64_t b, int64_t h, int64_t t, const A* from, int64_t n, int64_t width) {
+template <class T, class A>
+void store_rows(AttentionRows<T> x, const int64_t* start, int64_t b, int64_t h, int64_t t, const A* from, int64_t n,
+                int64_t width) {
   for (int64_t r = 0; r < n; ++r) {
     T* to = Attention<T>::row(x, start, b, h, t + r);
     for (int64_t c = 0; c < width; ++c) to[c] = static_cast<T>(from[r * width + c]);
@@ -257,7 +270,8 @@ void attention_bwd(Cpu, AttentionRows<const T> q, AttentionRows<const T> k, Atte
                    AttentionRows<T> dq, AttentionRows<T> dk, AttentionRows<T> dv, const AttentionDims& g) {
   using A = compute_t<T>;
   using detail::kKeyTile, detail::kQueryTile;
-  const int64_t group = g.nh / g.nkv, key_tiles = detail::tiles_of(g.S, kKeyTile), query_tiles = detail::tiles_of(g.T, kQueryTile);
+  const int64_t group = g.nh / g.nkv, key_tiles = detail::tiles_of(g.S, kKeyTile),
+                query_tiles = detail::tiles_of(g.T, kQueryTile);
   const A scale = static_cast<A>(g.scale);
   const auto size = [](int64_t n) { return static_cast<std::size_t>(n); };
   const auto out = [](std::vector<A>& x, int64_t first, int64_t n, int64_t width) {
@@ -280,7 +294,7 @@ void attention_bwd(Cpu, AttentionRows<const T> q, AttentionRows<const T> k, Atte
     return a;
   };
 
-  if (g.B * g.nkv >= num_threads()) {          // each tile made once; one thread has all queries and keys of a key head
+  if (g.B * g.nkv >= num_threads()) {  // each tile made once; one thread has all queries and keys of a key head
     parallel_for(g.B * g.nkv, 1, [&](int64_t begin, int64_t end) {
       auto a = make();
       std::vector<A> dq_all, dk_all, dv_all;
@@ -333,7 +347,8 @@ void attention_bwd(Cpu, AttentionRows<const T> q, AttentionRows<const T> k, Atte
       if (ni <= 0) continue;
       dq_t.assign(size(ni * g.hs), A(0));
       for (int64_t j0 = a.first_key(b, i0), stop = a.end_key(b, i0 + ni); j0 < stop; j0 += kKeyTile)
-        tile(a, b, h, i0, j0, [&](int64_t, int64_t, auto&, auto& kt, auto&, auto, auto dr) { out(dq_t, 0, ni, g.hs).noalias() += dr * kt; });
+        tile(a, b, h, i0, j0,
+             [&](int64_t, int64_t, auto&, auto& kt, auto&, auto, auto dr) { out(dq_t, 0, ni, g.hs).noalias() += dr * kt; });
       detail::store_rows(dq, g.q_start, b, h, i0, dq_t.data(), ni, g.hs);
     }
   });
@@ -341,11 +356,12 @@ void attention_bwd(Cpu, AttentionRows<const T> q, AttentionRows<const T> k, Atte
 
 template <class T>
 void attention_bwd_bias(Cpu, AttentionRows<const T> q, AttentionRows<const T> k, AttentionRows<const T> v,
-                        const AttentionScores<T>& scores, const compute_t<T>* l, const compute_t<T>* d, AttentionRows<const T> dy,
-                        T* dbias, const int64_t (&extent)[4], const AttentionDims& g) {
+                        const AttentionScores<T>& scores, const compute_t<T>* l, const compute_t<T>* d,
+                        AttentionRows<const T> dy, T* dbias, const int64_t (&extent)[4], const AttentionDims& g) {
   using A = compute_t<T>;
   using detail::kKeyTile, detail::kQueryTile;
-  // A piece of bias: fixed b and h and a tile of queries where it has such dimensions; it gathers from all that it was broadcast to.
+  // A piece of bias: fixed b and h and a tile of queries where it has such dimensions; it gathers from all that it was
+  // broadcast to.
   const int64_t strips = extent[2] > 1 ? detail::tiles_of(extent[2], kQueryTile) : 1;
   parallel_for(extent[0] * extent[1] * strips, 1, [&](int64_t begin, int64_t end) {
     detail::Attention<T> a(q, k, v, scores, g);
@@ -372,28 +388,32 @@ void attention_bwd_bias(Cpu, AttentionRows<const T> q, AttentionRows<const T> k,
           }
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < extent[3]; ++c)
-          dbias[((eb * extent[1] + eh) * extent[2] + strip + r) * extent[3] + c] = static_cast<T>(sum[static_cast<std::size_t>(r * extent[3] + c)]);
+          dbias[((eb * extent[1] + eh) * extent[2] + strip + r) * extent[3] + c] =
+              static_cast<T>(sum[static_cast<std::size_t>(r * extent[3] + c)]);
     }
   });
 }
 
-template <class T> void attention_dropout(Cpu, T* z, int64_t i0, int64_t ni, int64_t j0, int64_t nj, const AttentionDims& g) {
+template <class T>
+void attention_dropout(Cpu, T* z, int64_t i0, int64_t ni, int64_t j0, int64_t nj, const AttentionDims& g) {
   const uint32_t threshold = bernoulli_threshold(g.dropout);
   const T keep = static_cast<T>(g.dropout < 1 ? 1 / (1 - g.dropout) : 0.0);
   parallel_for(g.B * g.nh * ni, detail::row_grain(nj), [&](int64_t begin, int64_t end) {
     std::vector<uint32_t> words(static_cast<std::size_t>(nj));
     for (int64_t n = begin; n < end; ++n) {
       detail::mask_words(g.random, static_cast<uint64_t>((n / ni * g.T + i0 + n % ni) * g.S + j0), nj, words.data());
-      for (int64_t c = 0; c < nj; ++c) z[n * nj + c] = (words[static_cast<std::size_t>(c)] >> 8) < threshold ? static_cast<T>(0) : keep;
+      for (int64_t c = 0; c < nj; ++c)
+        z[n * nj + c] = (words[static_cast<std::size_t>(c)] >> 8) < threshold ? static_cast<T>(0) : keep;
     }
   });
 }
 
 #ifndef GRADUS_HEADER_ONLY
 namespace {
-template <class... T> void* attention_floating() {   // taking the addresses instantiates the kernels
-  static void* const table[] = {instance<Cpu>(&attention_fwd<T>)...,     instance<Cpu>(&attention_delta<T>)...,
-                                instance<Cpu>(&attention_bwd<T>)...,     instance<Cpu>(&attention_dropout<T>)...,
+template <class... T>
+void* attention_floating() {  // taking the addresses instantiates the kernels
+  static void* const table[] = {instance<Cpu>(&attention_fwd<T>)..., instance<Cpu>(&attention_delta<T>)...,
+                                instance<Cpu>(&attention_bwd<T>)..., instance<Cpu>(&attention_dropout<T>)...,
                                 instance<Cpu>(&attention_bwd_bias<T>)...};
   return const_cast<void*>(static_cast<const void*>(table));
 }

@@ -17,9 +17,12 @@ struct Inputs {
   Tensor<double> q, k, v;
 };
 Inputs inputs(int64_t B, int64_t nh, int64_t nkv, int64_t T, int64_t S, int64_t hs = 4, int64_t vs = 4) {
-  return {check::uniform({B, nh, T, hs}, -1, 1, 1), check::uniform({B, nkv, S, hs}, -1, 1, 2), check::uniform({B, nkv, S, vs}, -1, 1, 3)};
+  return {check::uniform({B, nh, T, hs}, -1, 1, 1), check::uniform({B, nkv, S, hs}, -1, 1, 2),
+          check::uniform({B, nkv, S, vs}, -1, 1, 3)};
 }
-Tensor<bool> sparse_mask(const Shape& shape, double keep, uint64_t seed) { return less(check::uniform(shape, 0, 1, seed), keep); }
+Tensor<bool> sparse_mask(const Shape& shape, double keep, uint64_t seed) {
+  return less(check::uniform(shape, 0, 1, seed), keep);
+}
 
 /// y and the gradients of <c, y> for q, k, v, bias, sink.
 List everything(const Inputs& x, Options o) {
@@ -86,11 +89,19 @@ TEST_CASE("the three forms agree for every variant, values and gradients") {
   forms_agree("key padding", grouped, {.mask = sparse_mask({2, 1, 1, 13}, 0.6, 8), .sink = check::uniform({4}, -1, 1, 6)});
   forms_agree("dropout", grouped, {.dropout = 0.4, .stream = RandomStream{3, 5}});
   forms_agree("everything", grouped,
-              {.mask = sparse_mask({9, 13}, 0.7, 4), .bias = check::uniform({4, 9, 13}, -1, 1, 7), .causal = true, .end_aligned = true,
-               .left = 6, .softcap = 3, .slopes = check::uniform({4}, 0, 1, 5), .sink = check::uniform({4}, -1, 1, 6), .dropout = 0.3,
+              {.mask = sparse_mask({9, 13}, 0.7, 4),
+               .bias = check::uniform({4, 9, 13}, -1, 1, 7),
+               .causal = true,
+               .end_aligned = true,
+               .left = 6,
+               .softcap = 3,
+               .slopes = check::uniform({4}, 0, 1, 5),
+               .sink = check::uniform({4}, -1, 1, 6),
+               .dropout = 0.3,
                .stream = RandomStream{1, 2}});
   // Several tiles of 64, and the two backwards of the kernel: one head goes through the second.
-  forms_agree("tiles", inputs(1, 2, 1, 130, 197, 8, 8), {.causal = true, .end_aligned = true, .left = 70, .dropout = 0.1, .stream = RandomStream{}});
+  forms_agree("tiles", inputs(1, 2, 1, 130, 197, 8, 8),
+              {.causal = true, .end_aligned = true, .left = 70, .dropout = 0.1, .stream = RandomStream{}});
   forms_agree("no key", inputs(1, 2, 2, 3, 0), {});
 }
 
@@ -111,8 +122,16 @@ TEST_CASE("gradients and second gradients of attention") {
   const auto bias = check::uniform({2, 3, 1}, -1, 1, 4), sink = check::uniform({2}, -1, 1, 5);
   for (const auto form : {AttentionForm::flash, AttentionForm::chunked, AttentionForm::formula}) {
     const auto f = [&](const List& v) {
-      return scaled_dot_product_attention(v[0], v[1], v[2], {.bias = v[3], .causal = true, .end_aligned = true, .softcap = 2, .sink = v[4],
-                                                             .dropout = 0.3, .stream = RandomStream{1, 1}, .form = form, .chunk = 3});
+      return scaled_dot_product_attention(v[0], v[1], v[2],
+                                          {.bias = v[3],
+                                           .causal = true,
+                                           .end_aligned = true,
+                                           .softcap = 2,
+                                           .sink = v[4],
+                                           .dropout = 0.3,
+                                           .stream = RandomStream{1, 1},
+                                           .form = form,
+                                           .chunk = 3});
     };
     check::gradients(f, List{x.q, x.k, x.v, bias, sink});
   }
@@ -143,7 +162,8 @@ TEST_CASE("closed forms of the variants") {
 TEST_CASE("packed sequences give what each gives alone") {
   const std::vector<int64_t> lengths{3, 0, 70, 5};
   const auto start = from_vector<int64_t>({0, 3, 3, 73, 78});
-  const auto q = check::uniform({78, 4, 3}, -1, 1, 1), k = check::uniform({78, 2, 3}, -1, 1, 2), v = check::uniform({78, 2, 5}, -1, 1, 3);
+  const auto q = check::uniform({78, 4, 3}, -1, 1, 1), k = check::uniform({78, 2, 3}, -1, 1, 2),
+             v = check::uniform({78, 2, 5}, -1, 1, 3);
   const Options o{.causal = true, .left = 40, .slopes = check::uniform({4}, 0.1, 0.5, 4)};
   const auto y = packed_attention(q, k, v, start, start, o);
   int64_t at = 0;
@@ -171,8 +191,8 @@ TEST_CASE("dropout of weights keeps the expectation and draws a stream a call") 
   const auto q = zeros<double>({1, 8, 64, 1}), k = zeros<double>({1, 8, 64, 1}), v = ones<double>({1, 8, 64, 1});
   const auto once = [&] { return scaled_dot_product_attention(q, k, v, {.dropout = 0.4}); };
   const auto y = once();
-  CHECK(mean(y).item() == Approx(1).margin(0.02));                        // E[z] = 1
-  CHECK(var(y).item() == Approx(0.4 / 0.6 / 64).epsilon(0.2));            // of the mean of 64 z
+  CHECK(mean(y).item() == Approx(1).margin(0.02));              // E[z] = 1
+  CHECK(var(y).item() == Approx(0.4 / 0.6 / 64).epsilon(0.2));  // of the mean of 64 z
   CHECK(y.to_vector() != once().to_vector());
 }
 
@@ -183,7 +203,9 @@ TEST_CASE("attention in float, bf16 and from strided heads") {
   CHECK(check::difference(cast<double>(f), y, 1e-5, 1e-6) == "");
   const auto h = scaled_dot_product_attention(cast<bf16>(x.q), cast<bf16>(x.k), cast<bf16>(x.v), {.causal = true});
   CHECK(check::difference(cast<double>(h), y, 0.02, 0.01) == "");
-  const auto strided = [](const Tensor<double>& t) { return transpose(clone(transpose(t, 1, 2)), 1, 2); };  // [B, T, nh, hs] in memory
+  const auto strided = [](const Tensor<double>& t) {
+    return transpose(clone(transpose(t, 1, 2)), 1, 2);
+  };  // [B, T, nh, hs] in memory
   CHECK(scaled_dot_product_attention(strided(x.q), strided(x.k), strided(x.v), {.causal = true}).to_vector() == y.to_vector());
 }
 
@@ -192,14 +214,18 @@ TEST_CASE("attention says what does not fit") {
   CHECK(check::missing(check::error_of([&] { scaled_dot_product_attention(x.q, x.k, x.v); }),
                        {"queries, keys and values do not match", "float64 cpu [1, 3, 4, 4]", "attention_test.cpp"}) == "");
   const auto ok = inputs(1, 2, 2, 4, 4);
-  CHECK(check::missing(check::error_of([&] { scaled_dot_product_attention(ok.q, ok.k, ok.v, {.mask = sparse_mask({3, 4}, 1, 1)}); }),
+  CHECK(check::missing(check::error_of([&] {
+                         scaled_dot_product_attention(ok.q, ok.k, ok.v, {.mask = sparse_mask({3, 4}, 1, 1)});
+                       }),
                        {"the mask does not broadcast", "[1, 2, 4, 4]"}) == "");
   CHECK(check::missing(check::error_of([&] {
-          auto slopes = ones<double>({2});
-          scaled_dot_product_attention(ok.q, ok.k, ok.v, {.slopes = slopes.requires_grad_()});
-        }), {"the slopes get no gradient"}) == "");
+                         auto slopes = ones<double>({2});
+                         scaled_dot_product_attention(ok.q, ok.k, ok.v, {.slopes = slopes.requires_grad_()});
+                       }),
+                       {"the slopes get no gradient"}) == "");
   CHECK(check::missing(check::error_of([&] {
-          const auto flat = check::uniform({4, 2, 2});
-          packed_attention(flat, flat, flat, from_vector<int64_t>({0, 3}), from_vector<int64_t>({0, 4}));
-        }), {"the starts do not cut the rows", "q_start"}) == "");
+                         const auto flat = check::uniform({4, 2, 2});
+                         packed_attention(flat, flat, flat, from_vector<int64_t>({0, 3}), from_vector<int64_t>({0, 4}));
+                       }),
+                       {"the starts do not cut the rows", "q_start"}) == "");
 }

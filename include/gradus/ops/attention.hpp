@@ -37,7 +37,7 @@ struct AttentionOptions {
   double dropout = 0;             ///< the probability that a weight is dropped
   std::optional<RandomStream> stream = {};  ///< of the dropout; a new one when not given
   AttentionForm form = AttentionForm::flash;
-  int64_t chunk = 512;            ///< keys at a time of the chunked form
+  int64_t chunk = 512;  ///< keys at a time of the chunked form
 };
 
 namespace detail {
@@ -73,7 +73,7 @@ template <class T, class D>
 kernels::AttentionScores<T> attention_scores(const AttentionCase<T, D>& c) {
   kernels::AttentionScores<T> e;
   const Shape full{c.g.B, c.g.nh, c.g.T, c.g.S};
-  const auto strides = [&](const AnyTensor& x, int64_t (&to)[4]) {
+  const auto strides = [&](const AnyTensor& x, int64_t(&to)[4]) {
     const Shape s = broadcast_strides(x, full);
     for (int i = 0; i < 4; ++i) to[i] = s[i];
   };
@@ -282,7 +282,8 @@ Tensor<T, D> packed_by_formula(const AttentionCase<T, D>& c, Where at) {
 template <class T, class D>
 struct AttentionNode final : Node {
   using A = compute_t<T>;
-  Saved<T, D> q{this, "q"}, k{this, "k"}, v{this, "v"}, bias{this, "bias"}, sink{this, "sink"}, slopes{this, "slopes"}, o{this, "o"};
+  Saved<T, D> q{this, "q"}, k{this, "k"}, v{this, "v"}, bias{this, "bias"}, sink{this, "sink"}, slopes{this, "slopes"},
+      o{this, "o"};
   Saved<bool, D> mask{this, "mask"};
   Saved<int64_t, D> q_start{this, "q_start"}, k_start{this, "k_start"};
   Saved<A, D> l{this, "l"};
@@ -295,7 +296,8 @@ struct AttentionNode final : Node {
     q_start = c.q_start, k_start = c.k_start, g = c.g, form = c.form, chunk = c.chunk;
   }
   detail::AttentionCase<T, D> restore() const {
-    return {q.get(), k.get(), v.get(), bias.get(), sink.get(), slopes.get(), mask.get(), q_start.get(), k_start.get(), g, form, chunk};
+    return {q.get(),    k.get(),       v.get(),       bias.get(), sink.get(), slopes.get(),
+            mask.get(), q_start.get(), k_start.get(), g,          form,       chunk};
   }
   void backward(const AnyTensor& any) override {
     const Tensor<T, D> dy = detail::dense_rows(Tensor<T, D>(any.ref()), at);
@@ -316,13 +318,15 @@ struct AttentionNode final : Node {
         if (c.q_start.defined())
           for (auto* x : {&r.q, &r.k, &r.v}) x->fill_(0, at);  // rows outside of all sequences
         kernels::attention_bwd<T>(D{}, in(c.q), in(c.k), in(c.v), e, l.get().data(), d.data(), in(dy),
-                                  detail::attention_rows<T>(r.q), detail::attention_rows<T>(r.k), detail::attention_rows<T>(r.v), g);
+                                  detail::attention_rows<T>(r.q), detail::attention_rows<T>(r.k),
+                                  detail::attention_rows<T>(r.v), g);
       }
       if (wants(3)) {
         int64_t extent[4];
         for (int i = 0; i < 4; ++i) extent[i] = i < 4 - c.bias.rank() ? 1 : c.bias.shape()[i - 4 + c.bias.rank()];
         r.bias = Tensor<T, D>(c.bias.shape(), at);
-        kernels::attention_bwd_bias<T>(D{}, in(c.q), in(c.k), in(c.v), e, l.get().data(), d.data(), in(dy), r.bias.data(), extent, g);
+        kernels::attention_bwd_bias<T>(D{}, in(c.q), in(c.k), in(c.v), e, l.get().data(), d.data(), in(dy), r.bias.data(),
+                                       extent, g);
       }
     }
     if (wants(0)) accumulate(0, r.q);
@@ -348,8 +352,7 @@ struct AttentionNode final : Node {
     }
     const auto y = c.q_start.defined() ? detail::packed_by_formula(c, at) : detail::attention_by_formula(c, at);
     const auto found = detail::composed_gradients(y, from, dy, at);
-    for (std::size_t i = 0; i < from.size(); ++i)
-      accumulate(which[i], found[i].defined() ? found[i] : zeros_like(from[i], at));
+    for (std::size_t i = 0; i < from.size(); ++i) accumulate(which[i], found[i].defined() ? found[i] : zeros_like(from[i], at));
   }
 };
 
@@ -404,7 +407,8 @@ AttentionCase<T, D> attention_case(const char* op, const Tensor<T, D>& q, const 
          "left, right >= -1, softcap >= 0, chunk >= 1", at);
   for (const auto* x : {&o.slopes, &o.sink})
     if (x->defined() && !(x->shape() == Shape{g.nh}))
-      fail(op, "not one number a head", {{x == &o.sink ? "sink" : "slopes", describe(*x)}}, "[" + std::to_string(g.nh) + "]", at);
+      fail(op, "not one number a head", {{x == &o.sink ? "sink" : "slopes", describe(*x)}}, "[" + std::to_string(g.nh) + "]",
+           at);
   if (wants_grad(o.slopes))
     fail(op, "the slopes get no gradient", {{"slopes", describe(o.slopes)}},
          "slopes without gradients; learned ones as bias = -slopes |t - s|", at);
@@ -416,7 +420,8 @@ AttentionCase<T, D> attention_case(const char* op, const Tensor<T, D>& q, const 
   if (g.dropout > 0) g.random = o.stream ? *o.stream : generator().draw();
   return c;
 }
-inline void check_scores_shape(const char* op, const char* name, const AnyTensor& x, const kernels::AttentionDims& g, Where at) {
+inline void check_scores_shape(const char* op, const char* name, const AnyTensor& x, const kernels::AttentionDims& g,
+                               Where at) {
   if (!x.defined()) return;
   const Shape full{g.B, g.nh, g.T, g.S};
   bool fits = x.rank() <= 4;
@@ -468,9 +473,9 @@ Tensor<T, D> attention_probabilities(const Tensor<T, D>& q, const Tensor<T, D>& 
 /// b has the rows q_start[b] ... q_start[b + 1] - 1 of q and the same of k_start in k and v. -> [rows, nh, vs].
 /// bias and mask broadcast to [B, nh, longest of q, longest of k]. Forms: flash and formula. The starts are read on the host.
 template <Floating T, class D>
-Tensor<T, D> packed_attention(const Tensor<T, D>& q, const Tensor<T, D>& k, const Tensor<T, D>& v, const Tensor<int64_t, D>& q_start,
-                              const Tensor<int64_t, D>& k_start, const AttentionOptions<T, D>& o = {},
-                              Where at = Where::current()) {
+Tensor<T, D> packed_attention(const Tensor<T, D>& q, const Tensor<T, D>& k, const Tensor<T, D>& v,
+                              const Tensor<int64_t, D>& q_start, const Tensor<int64_t, D>& k_start,
+                              const AttentionOptions<T, D>& o = {}, Where at = Where::current()) {
   const char* op = "packed_attention(q, k, v)";
   if (q.rank() != 3 || k.rank() != 3 || v.rank() != 3)
     fail(op, "wrong number of dimensions", {{"q", describe(q)}, {"k", describe(k)}, {"v", describe(v)}},
@@ -491,7 +496,8 @@ Tensor<T, D> packed_attention(const Tensor<T, D>& q, const Tensor<T, D>& k, cons
   c.g.T = longest("q_start", q_start, c.g.T), c.g.S = longest("k_start", k_start, c.g.S);
   c.g.B = q_start.numel() - 1;
   if (k_start.numel() != q_start.numel())
-    fail(op, "not equally many sequences", {{"q_start", describe(q_start)}, {"k_start", describe(k_start)}}, "equal lengths", at);
+    fail(op, "not equally many sequences", {{"q_start", describe(q_start)}, {"k_start", describe(k_start)}}, "equal lengths",
+         at);
   detail::check_scores_shape(op, "mask", o.mask, c.g, at), detail::check_scores_shape(op, "bias", o.bias, c.g, at);
   c.q_start = contiguous(q_start, at), c.k_start = contiguous(k_start, at);
   c.g.q_start = c.q_start.data(), c.g.k_start = c.k_start.data();
