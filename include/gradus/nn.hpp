@@ -1,10 +1,24 @@
 // Layers. nn/module.hpp says what a module is.
 #pragma once
 #include <gradus/nn/activation.hpp>
+#include <gradus/nn/adaptive_softmax.hpp>
+#include <gradus/nn/attention.hpp>
+#include <gradus/nn/blocks.hpp>
+#include <gradus/nn/call.hpp>
 #include <gradus/nn/conv.hpp>
+#include <gradus/nn/dit.hpp>
+#include <gradus/nn/embedding_bag.hpp>
+#include <gradus/nn/flow.hpp>
 #include <gradus/nn/init.hpp>
+#include <gradus/nn/init_matrix.hpp>
 #include <gradus/nn/linear.hpp>
 #include <gradus/nn/module.hpp>
 #include <gradus/nn/norm.hpp>
 #include <gradus/nn/pool.hpp>
+#include <gradus/nn/position.hpp>
+#include <gradus/nn/quantize.hpp>
+#include <gradus/nn/reparametrize.hpp>
+#include <gradus/nn/rnn.hpp>
 #include <gradus/nn/sequential.hpp>
+#include <gradus/nn/variational.hpp>
+#include <gradus/nn/vision.hpp>

@@ -1,5 +1,6 @@
 // All operators.
 #pragma once
+#include <gradus/ops/activation.hpp>
 #include <gradus/ops/attention.hpp>
 #include <gradus/ops/binary.hpp>
 #include <gradus/ops/conv.hpp>
@@ -17,10 +18,12 @@
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/mixed.hpp>
 #include <gradus/ops/norm.hpp>
+#include <gradus/ops/patch.hpp>
 #include <gradus/ops/pool.hpp>
 #include <gradus/ops/print.hpp>
 #include <gradus/ops/random.hpp>
 #include <gradus/ops/reduce.hpp>
+#include <gradus/ops/rotary.hpp>
 #include <gradus/ops/scan.hpp>
 #include <gradus/ops/scatter.hpp>
 #include <gradus/ops/shape.hpp>
@@ -28,4 +31,5 @@
 #include <gradus/ops/sort.hpp>
 #include <gradus/ops/spatial.hpp>
 #include <gradus/ops/unfold.hpp>
+#include <gradus/ops/unstack.hpp>
 #include <gradus/ops/view.hpp>
