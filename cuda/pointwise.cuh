@@ -39,7 +39,7 @@ template <int K> struct Offsets {
   int64_t at[K];
 };
 /// Where element i of the nest is in each operand.
-template <int K> GRADUS_HD Offsets<K> offsets_of(const Nest<K>& m, int64_t i) {
+template <int K> __device__ Offsets<K> offsets_of(const Nest<K>& m, int64_t i) {
   Offsets<K> o{};
   const auto walk = [&](auto rest) {
     using I = decltype(rest);
