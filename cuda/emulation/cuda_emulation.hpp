@@ -29,6 +29,6 @@
 #endif
 #define GRADUS_ARCH GRADUS_EMU_ARCH
 
-#define GRADUS_EMU_PRAGMA(x) _Pragma(#x)
-#define GRADUS_UNROLL(n) GRADUS_EMU_PRAGMA(GCC unroll n)
-#define GRADUS_UNROLL_ALL GRADUS_EMU_PRAGMA(GCC unroll 65534)
+// Loops stay loops here: a debugger steps through them, and a file of element-wise kernels compiles in a third of the time.
+#define GRADUS_UNROLL(n)
+#define GRADUS_UNROLL_ALL

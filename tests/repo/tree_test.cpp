@@ -149,6 +149,39 @@ TEST_CASE("each kernel header has its definition in cpu/") {
   CHECK(twins > 5);
 }
 
+// The same for the device, whose overload is declared on the line below: a kernel without a twin could not be linked.
+TEST_CASE("each kernel header that declares Cuda kernels has its definition in cuda/") {
+  int twins = 0;
+  for (const fs::path& file : files("include/gradus/kernels", {".hpp"})) {
+    const std::string text = text_of(file);
+    const auto count = [&](const std::string& what) {
+      int n = 0;
+      for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++n;
+      return n;
+    };
+    if (count("(Cuda,") == 0) continue;
+    const fs::path twin = root / "cuda" / file.filename().replace_extension(".cu");
+    INFO(fs::relative(file, root) << " declares kernels for Cuda, " << fs::relative(twin, root) << " should define them");
+    CHECK(fs::exists(twin));
+    CHECK(count("(Cuda,") == count("(Cpu,"));
+    ++twins;
+  }
+  CHECK(twins > 5);
+}
+
+TEST_CASE("cuda/ knows kernels and core only, and is the only place of CUDA's headers") {
+  for (const char* folder : {"include", "cpu", "cuda", "tests", "examples", "bench"})
+    for (const fs::path& file : files(folder, {".cpp", ".hpp", ".cu", ".cuh"})) {
+      const bool device = std::string(folder) == "cuda";
+      for (const Include& i : includes_of(file)) {
+        INFO(at(file, i.line) << " includes " << i.target);
+        const bool ours = starts_with(i.target, "gradus/");
+        if (device) CHECK((!ours || starts_with(i.target, "gradus/core/") || starts_with(i.target, "gradus/kernels/")));
+        else CHECK((!starts_with(i.target, "cuda_") && !starts_with(i.target, "cublas")));
+      }
+    }
+}
+
 TEST_CASE("examples include the library and their own folder") {
   for (const fs::path& file : files("examples/papers", {".hpp", ".cpp"}))
     for (const Include& i : includes_of(file)) {

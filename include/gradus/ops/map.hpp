@@ -4,11 +4,13 @@
 //
 // Forward is one loop over all operands; backward one loop that computes every df/dx_i at once. Under create_graph the
 // derivative is a map of its own, of the lambda on nested duals, so that second (and third) derivatives exist too.
+// On Cuda the lambda is run once on numbers that take notes, and a kernel runs the notes: up to 6 operands (ops/map_trace.hpp).
 #pragma once
 #include <array>
 #include <optional>
 #include <tuple>
 
+#include <gradus/ops/map_trace.hpp>
 #include <gradus/ops/reduce.hpp>
 
 namespace gradus {
@@ -110,41 +112,34 @@ template <class F, std::size_t I> struct Partial {
 };
 inline constexpr int kMapOrder = 3;                       // how often a map can be differentiated
 
-template <int Order, class F, class T, class... X> Tensor<T, Cpu> map_order(const F& f, Where at, const Tensor<T, Cpu>& x0, const X&... x);
+template <int Order, class F, class T, class D, class... X> Tensor<T, D> map_order(const F& f, Where at, const Tensor<T, D>& x0, const X&... x);
 
-template <int Order, class F, class T, std::size_t N> struct MapNode final : Node {
+template <int Order, class F, class T, class D, std::size_t N> struct MapNode final : Node {
   std::optional<F> f;
-  std::vector<Tensor<T, Cpu>> kept;
+  std::vector<Tensor<T, D>> kept;
   std::vector<uint32_t> versions;
   void backward(const AnyTensor& g) override {
     for (std::size_t i = 0; i < N; ++i)
       if (kept[i].version() != versions[i])
         fail("MapNode::backward", "an operand was overwritten", {{"operand " + std::to_string(i), describe(kept[i])}, {"written", describe(kept[i].impl()->storage->writer)}},
              "the values as they were when the op ran", at);
-    each(Tensor<T, Cpu>(g.ref()), std::make_index_sequence<N>{});
+    each(Tensor<T, D>(g.ref()), std::make_index_sequence<N>{});
   }
 
  private:
-  template <std::size_t... I> void each(const Tensor<T, Cpu>& dy, std::index_sequence<I...> all) { (one<I>(dy, all), ...); }
-  template <std::size_t I, std::size_t... K> void one(const Tensor<T, Cpu>& dy, std::index_sequence<K...>) {
+  template <std::size_t... I> void each(const Tensor<T, D>& dy, std::index_sequence<I...> all) { (one<I>(dy, all), ...); }
+  template <std::size_t I, std::size_t... K> void one(const Tensor<T, D>& dy, std::index_sequence<K...>) {
     if (!wants(static_cast<int>(I))) return;
     const auto df = map_order<Order - 1>(Partial<F, I>{*f}, at, kept[K]...);
     accumulate(static_cast<int>(I), sum_to(mul(dy, df, at), kept[I].shape(), at));
   }
 };
 
-template <int Order, class F, class T, class... X> Tensor<T, Cpu> map_order(const F& f, Where at, const Tensor<T, Cpu>& x0, const X&... x) {
-  constexpr std::size_t N = 1 + sizeof...(X);
-  Shape shape = x0.shape();
-  const auto join = [&](const AnyTensor& t) {
-    Shape s;
-    if (!broadcast_shapes(shape, t.shape(), s)) fail_broadcast("map", x0, t, at);
-    shape = s;
-  };
-  (join(x), ...);
-  Tensor<T, Cpu> y(shape, at);
-  const auto loop = loop_over(shape, y, x0, x...);
-  const T* from[N] = {x0.data(), x.data()...};
+/// The lambda itself, compiled into the loop.
+template <class F, class T, class... X> void map_on_host(const F& f, const Shape& shape, const Tensor<T>& y, const X&... x) {
+  constexpr std::size_t N = sizeof...(X);
+  const auto loop = loop_over(shape, y, x...);
+  const T* from[N] = {x.data()...};
   kernels::for_each_run(loop, [&](const int64_t* offset, int64_t n) {
     const int last = loop.rank - 1;
     T* out = y.data() + offset[0];
@@ -156,11 +151,46 @@ template <int Order, class F, class T, class... X> Tensor<T, Cpu> map_order(cons
         for (int64_t i = 0; i < n; ++i) out[i * loop.stride[0][last]] = f(Number<T>(p[K][i * loop.stride[K + 1][last]])...).v;
     }(std::make_index_sequence<N>{});
   });
+}
+/// The lambda as a program; see kernels/map.hpp.
+template <class F, class T, class D, class... X>
+void map_on_device(const F& f, Where at, const Shape& shape, const Tensor<T, D>& y, const X&... x) {
+  constexpr int N = sizeof...(X);
+  static_assert(N <= kernels::kMapOperands, "gradus: map takes at most 6 operands on a device");
+  const auto program = trace_program(
+      [&] {
+        return [&]<std::size_t... K>(std::index_sequence<K...>) {
+          return f(Traced::of(kernels::MapOp::input, static_cast<int>(K))...).id;
+        }(std::make_index_sequence<N>{});
+      },
+      at);
+  const T* from[] = {x.data()...};
+  Shape strides[1 + kernels::kMapOperands];
+  strides[0] = broadcast_strides(y, shape);
+  int k = 0;
+  ((strides[++k] = broadcast_strides(x, shape)), ...);
+  for (int j = N + 1; j <= kernels::kMapOperands; ++j) strides[j] = strides[0];        // not read
+  kernels::map_program<T>(D{}, program.data(), static_cast<int64_t>(program.size()), from, N, y.data(),
+                          kernels::Loop<1 + kernels::kMapOperands>::make(shape, strides));
+}
+
+template <int Order, class F, class T, class D, class... X> Tensor<T, D> map_order(const F& f, Where at, const Tensor<T, D>& x0, const X&... x) {
+  constexpr std::size_t N = 1 + sizeof...(X);
+  Shape shape = x0.shape();
+  [[maybe_unused]] const auto join = [&](const AnyTensor& t) {
+    Shape s;
+    if (!broadcast_shapes(shape, t.shape(), s)) fail_broadcast("map", x0, t, at);
+    shape = s;
+  };
+  (join(x), ...);
+  Tensor<T, D> y(shape, at);
+  if constexpr (std::is_same_v<D, Cpu>) map_on_host(f, shape, y, x0, x...);
+  else map_on_device(f, at, shape, y, x0, x...);
   if (wants_grad(x0, x...)) {
     if constexpr (Order == 0) {
       fail("map", "differentiated too often", {{"x", describe(x0)}}, "at most " + std::to_string(kMapOrder) + " derivatives of a map", at);
     } else {
-      auto& node = record_list<MapNode<Order, F, T, N>>(y, at, std::vector<Tensor<T, Cpu>>{x0, x...});
+      auto& node = record_list<MapNode<Order, F, T, D, N>>(y, at, std::vector<Tensor<T, D>>{x0, x...});
       node.f.emplace(f);
       node.kept = {x0, x...};
       for (const auto& t : node.kept) node.versions.push_back(t.version());
@@ -173,9 +203,9 @@ template <int Order, class F, class T, class... X> Tensor<T, Cpu> map_order(cons
 
 /// y_i = f(x_i, ...) with broadcasting; f is a generic lambda over numbers, which may call exp, expm1, log, log1p, sqrt, sin, cos,
 /// tanh, sigmoid, softplus, erf, abs, relu, pow(x, e), compare, and convert constants. Differentiable three times.
-template <class F, Floating T, class... X>
-  requires(std::is_same_v<X, Tensor<T, Cpu>> && ...)
-Tensor<T, Cpu> map(const F& f, const Tensor<T, Cpu>& x0, const X&... x) {
+template <class F, Floating T, class D, class... X>
+  requires(std::is_same_v<X, Tensor<T, D>> && ...)
+Tensor<T, D> map(const F& f, const Tensor<T, D>& x0, const X&... x) {
   return detail::map_order<detail::kMapOrder>(f, Where{}, x0, x...);
 }
 
