@@ -32,10 +32,12 @@ struct Grid {
   int64_t y = 1, z = 1;
 };
 
+/// In the current stream, for the caller of the op.
+LaunchConfig launch_of(const char* op, const Grid& g);
 /// Puts `kernel` into the current stream; nothing when the grid is empty.
 template <class... P, class... A> void enqueue(const char* op, void (*kernel)(P...), const Grid& g, const A&... args) {
   if (g.blocks == 0 || g.y == 0 || g.z == 0) return;
-  gradus::launch(kernel, {op, {g.blocks, g.y, g.z}, g.threads, g.shared, current_stream(), gradus::detail::device_context.at}, static_cast<P>(args)...);
+  gradus::launch(kernel, launch_of(op, g), static_cast<P>(args)...);
   launched(op);
 }
 

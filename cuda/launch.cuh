@@ -42,13 +42,13 @@ inline std::string describe(const Extent& e) {
         {"result", gradus::describe(device_context.dtype, DeviceKind::cuda, device_context.shape)}},
        "grid up to (2147483647, 65535, 65535), block up to 1024 threads, shared memory up to what the device has", c.at);
 }
+[[noreturn]] inline void launch_failed(const LaunchConfig& c, cudaError_t e) { launch_failed(c, std::string(cudaGetErrorString(e))); }
 /// False when there is nothing to do. Above 48 KiB of shared memory the kernel has to be told first.
-template <class... P> bool prepare_launch(void (*kernel)(P...), const LaunchConfig& c) {
-  static_assert((std::is_trivially_copyable_v<P> && ...), "gradus: kernel arguments are copied as bytes: pass trivially copyable ones");
+inline bool prepare_launch(const void* kernel, const LaunchConfig& c) {
   if (c.grid.volume() == 0) return false;
   if (c.grid.x < 0 || c.grid.x > 0x7fffffff || c.grid.y < 0 || c.grid.y > 65535 || c.grid.z < 0 || c.grid.z > 65535 ||
       c.block.x < 1 || c.block.y < 1 || c.block.z < 1 || c.block.z > 64 || c.block.volume() > 1024)
-    launch_failed(c, cudaGetErrorString(cudaErrorInvalidConfiguration));
+    launch_failed(c, cudaErrorInvalidConfiguration);
   if (c.shared > 48 * 1024) {
     const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(c.shared));
     if (e != cudaSuccess) {
@@ -66,7 +66,8 @@ inline dim3 to_dim3(const Extent& e) {
 /// Starts kernel(args...). An empty grid is no work and no error. The launch itself is checked; what goes wrong while the
 /// kernel runs shows at the next synchronisation on a GPU, and at once, as emu::Error, on the emulated device.
 template <class... P> void launch(void (*kernel)(P...), const LaunchConfig& c, const std::type_identity_t<P>&... args) {
-  if (!detail::prepare_launch(kernel, c)) return;
+  static_assert((std::is_trivially_copyable_v<P> && ...), "gradus: kernel arguments are copied as bytes: pass trivially copyable ones");
+  if (!detail::prepare_launch(reinterpret_cast<const void*>(kernel), c)) return;
 #if defined(__CUDACC__)
   kernel<<<detail::to_dim3(c.grid), detail::to_dim3(c.block), c.shared, c.stream>>>(args...);
   const cudaError_t e = cudaGetLastError();
@@ -76,7 +77,7 @@ template <class... P> void launch(void (*kernel)(P...), const LaunchConfig& c, c
   info.stream = c.stream, info.op = c.op, info.at = c.at;
   const cudaError_t e = emu::launch_kernel(kernel, info, args...);
 #endif
-  if (e != cudaSuccess) detail::launch_failed(c, cudaGetErrorString(e));
+  if (e != cudaSuccess) detail::launch_failed(c, e);
 }
 
 }  // namespace gradus

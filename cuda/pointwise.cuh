@@ -74,33 +74,43 @@ template <int V, class T> __device__ Pack<T, V> load_pack(const T* p, int64_t st
   return same;
 }
 
+/// What a kernel gets, as one argument: f, the result, the operands. `tail`: elements of the last pack.
+template <class F, int K> struct PointwiseArguments {
+  F f;
+  void* y;
+  const void* x[K > 1 ? K - 1 : 1];
+  int tail;
+  Nest<K> nest;
+};
+
 /// y = f(x...), element by element.
-template <class F, class Y, class... X>
-__global__ void pointwise_reference(F f, Y* y, Nest<1 + sizeof...(X)> nest, const X*... x) {
+template <class F, class Y, class... X> __global__ void pointwise_reference(PointwiseArguments<F, 1 + sizeof...(X)> a) {
   const int64_t i = thread_in_grid();
-  if (i >= nest.n) return;
-  const auto o = offsets_of(nest, i);
-  [&]<std::size_t... J>(std::index_sequence<J...>) { y[o.at[0]] = f(x[o.at[J + 1]]...); }(std::index_sequence_for<X...>{});
+  if (i >= a.nest.n) return;
+  const auto o = offsets_of(a.nest, i);
+  [&]<std::size_t... J>(std::index_sequence<J...>) {
+    static_cast<Y*>(a.y)[o.at[0]] = a.f(static_cast<const X*>(a.x[J])[o.at[J + 1]]...);
+  }(std::index_sequence_for<X...>{});
 }
 
-/// The same for V elements a thread. `nest` counts packs, its innermost strides are V or 0; the last pack has `tail` elements.
-template <int V, class F, class Y, class... X>
-__global__ void pointwise_packed(F f, Y* y, Nest<1 + sizeof...(X)> nest, int tail, const X*... x) {
+/// The same for V elements a thread. `nest` counts packs, its innermost strides are V or 0.
+template <int V, class F, class Y, class... X> __global__ void pointwise_packed(PointwiseArguments<F, 1 + sizeof...(X)> a) {
   const int64_t i = thread_in_grid();
-  if (i >= nest.n) return;
-  const auto o = offsets_of(nest, i);
+  if (i >= a.nest.n) return;
+  const auto o = offsets_of(a.nest, i);
+  Y* const y = static_cast<Y*>(a.y) + o.at[0];
   [&]<std::size_t... J>(std::index_sequence<J...>) {
-    if (tail != V && i == nest.n - 1) {
-      for (int j = 0; j < tail; ++j) y[o.at[0] + j] = f(x[o.at[J + 1] + (nest.stride[J + 1][0] ? j : 0)]...);
+    if (a.tail != V && i == a.nest.n - 1) {
+      for (int j = 0; j < a.tail; ++j) y[j] = a.f(static_cast<const X*>(a.x[J])[o.at[J + 1] + (a.nest.stride[J + 1][0] ? j : 0)]...);
       return;
     }
     const auto each = [&](const auto&... p) {
       Pack<Y, V> out;
       GRADUS_UNROLL(16)
-      for (int j = 0; j < V; ++j) out.v[j] = f(p.v[j]...);
-      *reinterpret_cast<Pack<Y, V>*>(y + o.at[0]) = out;
+      for (int j = 0; j < V; ++j) out.v[j] = a.f(p.v[j]...);
+      *reinterpret_cast<Pack<Y, V>*>(y) = out;
     };
-    each(load_pack<V>(x + o.at[J + 1], nest.stride[J + 1][0])...);
+    each(load_pack<V>(static_cast<const X*>(a.x[J]) + o.at[J + 1], a.nest.stride[J + 1][0])...);
   }(std::index_sequence_for<X...>{});
 }
 
@@ -127,13 +137,12 @@ void pointwise(const char* op, F f, const Loop<1 + sizeof...(X)>& loop, Y* y, co
   if (loop.n == 0) return;
   constexpr std::size_t widest = std::max({sizeof(Y), sizeof(X)...});
   constexpr int V = static_cast<int>(16 / widest);
-  auto nest = nest_of(loop);
+  PointwiseArguments<F, 1 + sizeof...(X)> a{f, y, {x...}, V, nest_of(loop)};
   const auto aligned = [](auto* p) { return reinterpret_cast<uintptr_t>(p) % (sizeof(*p) * V) == 0; };
-  int tail = V;
-  if (V > 1 && pointwise_by.or_else(Pointwise::packed) == Pointwise::packed && aligned(y) && (aligned(x) && ...) && count_packs<V>(nest, tail))
-    enqueue(op, pointwise_packed<V, F, Y, X...>, {blocks_for(nest.n, kThreads)}, f, y, nest, tail, x...);
+  if (V > 1 && pointwise_by.or_else(Pointwise::packed) == Pointwise::packed && aligned(y) && (aligned(x) && ...) && count_packs<V>(a.nest, a.tail))
+    enqueue(op, pointwise_packed<V, F, Y, X...>, {blocks_for(a.nest.n, kThreads)}, a);
   else
-    enqueue(op, pointwise_reference<F, Y, X...>, {blocks_for(nest.n, kThreads)}, f, y, nest, x...);
+    enqueue(op, pointwise_reference<F, Y, X...>, {blocks_for(a.nest.n, kThreads)}, a);
 }
 
 }  // namespace gradus::kernels::cu

@@ -41,6 +41,9 @@ void check(cudaError_t error, const char* op) {
   fail(op, std::string("the device reports ") + cudaGetErrorName(error),
        {{"error", cudaGetErrorString(error) + std::string(hint)}, {"result", last_result()}}, "", gradus::detail::device_context.at);
 }
+LaunchConfig launch_of(const char* op, const Grid& g) {
+  return {op, {g.blocks, g.y, g.z}, g.threads, g.shared, current_stream(), gradus::detail::device_context.at};
+}
 void launched(const char* op) {
   gradus::detail::count(gradus::detail::counters.launches);
   if (waits_after_launches()) check(cudaStreamSynchronize(current_stream()), op);
