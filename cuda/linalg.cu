@@ -254,6 +254,8 @@ template <class T> __global__ void svd_warp(T* w, T* v, T* norms, int64_t* order
   set_identity(v, N);
   __syncwarp();
   constexpr T eps = std::numeric_limits<T>::epsilon();
+  // Columns of this size and below are rounding of a singular matrix: they have no direction that could converge.
+  const T zero = eps * std::sqrt(lane_sum_of<T>(M * N, [&](int64_t e) { return w[e] * w[e]; }));
   bool moved = true;
   for (int sweep = 0; sweep < kSweeps && moved; ++sweep) {
     moved = false;
@@ -262,7 +264,7 @@ template <class T> __global__ void svd_warp(T* w, T* v, T* norms, int64_t* order
         const T pp = lane_sum_of<T>(M, [&](int64_t i) { return w[i * N + p] * w[i * N + p]; });
         const T qq = lane_sum_of<T>(M, [&](int64_t i) { return w[i * N + q] * w[i * N + q]; });
         const T pq = lane_sum_of<T>(M, [&](int64_t i) { return w[i * N + p] * w[i * N + q]; });
-        if (!(std::fabs(pq) > 4 * eps * std::sqrt(pp * qq)) || pq == T(0)) continue;   // the same in every lane
+        if (!(std::fabs(pq) > 4 * eps * std::sqrt(pp * qq)) || std::sqrt(pp < qq ? pp : qq) <= zero) continue;   // in every lane
         moved = true;
         const auto r = rotation_of(pp, pq, qq);
         turn_columns(w, M, N, p, q, r);
