@@ -7,6 +7,7 @@
 #include <gradus/nn/call.hpp>
 #include <gradus/nn/conv.hpp>
 #include <gradus/nn/dit.hpp>
+#include <gradus/nn/dropout.hpp>
 #include <gradus/nn/embedding_bag.hpp>
 #include <gradus/nn/flow.hpp>
 #include <gradus/nn/init.hpp>
