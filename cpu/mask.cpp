@@ -6,7 +6,8 @@
 
 namespace gradus::kernels {
 
-template <class T> void mask_each(Cpu, const T* p, bool* keep, int64_t n, RandomStream s) {
+template <class T>
+void mask_each(Cpu, const T* p, bool* keep, int64_t n, RandomStream s) {
   detail::for_each_word_block(n, 1, s, [&](const uint32_t* word, int64_t first, int64_t count) {
     for (int64_t i = 0; i < count; ++i)
       keep[first + i] = (word[i] >> 8) >= bernoulli_threshold(static_cast<double>(static_cast<compute_t<T>>(p[first + i])));
@@ -24,19 +25,21 @@ void mask_apply(Cpu, const bool* keep, const T* x, T* y, double scale, double sh
     const bool* pk = keep + at[1];
     const T* px = x + at[2];
     T* py = y + at[0];
-    if (sk == 0) {   // one fate for the whole run
-      if (*pk) for (int64_t i = 0; i < n; ++i) py[i * sy] = static_cast<T>(static_cast<A>(px[i * sx]) * a + b);
-      else for (int64_t i = 0; i < n; ++i) py[i * sy] = dropped;
+    if (sk == 0) {  // one fate for the whole run
+      if (*pk)
+        for (int64_t i = 0; i < n; ++i) py[i * sy] = static_cast<T>(static_cast<A>(px[i * sx]) * a + b);
+      else
+        for (int64_t i = 0; i < n; ++i) py[i * sy] = dropped;
       return;
     }
-    for (int64_t i = 0; i < n; ++i)
-      py[i * sy] = pk[i * sk] ? static_cast<T>(static_cast<A>(px[i * sx]) * a + b) : dropped;
+    for (int64_t i = 0; i < n; ++i) py[i * sy] = pk[i * sk] ? static_cast<T>(static_cast<A>(px[i * sx]) * a + b) : dropped;
   });
 }
 
 #ifndef GRADUS_HEADER_ONLY
 namespace {
-template <class... T> void* mask_floating() {   // taking the addresses instantiates the kernels
+template <class... T>
+void* mask_floating() {  // taking the addresses instantiates the kernels
   static void* const table[] = {instance<Cpu>(&mask_each<T>)..., instance<Cpu>(&mask_apply<T>)...};
   return const_cast<void*>(static_cast<const void*>(table));
 }

@@ -37,7 +37,7 @@ TEST_CASE("alpha dropout keeps mean 0 and variance 1") {
     const Double y = alpha_dropout(x, p);
     CHECK(std::fabs(mean_of(y)) < 0.02);
     CHECK(std::fabs(var_of(y) - 1) < 0.03);
-    const auto o = gradus::detail::alpha_outcome(p);   // exactly, with alpha' = -1.7580993...
+    const auto o = gradus::detail::alpha_outcome(p);  // exactly, with alpha' = -1.7580993...
     constexpr double limit = -1.7580993408473766;
     CHECK(p * o.fill + (1 - p) * o.shift == Approx(0).margin(1e-12));
     CHECK((1 - p) * (o.scale * o.scale + o.shift * o.shift) + p * o.fill * o.fill == Approx(1));
@@ -70,6 +70,7 @@ TEST_CASE("in evaluation the input itself comes back") {
   CHECK(gaussian_dropout(x, 0.5, false).is_same(x));
   CHECK(uniform_dropout(x, 0.5, false).is_same(x));
   CHECK(gaussian_noise(x, 0.5, false).is_same(x));
-  CHECK(check::missing(check::error_of([&] { gaussian_dropout(x, 1.0); }), {"gaussian_dropout", "0 <= p < 1", "dropout_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([&] { gaussian_dropout(x, 1.0); }),
+                       {"gaussian_dropout", "0 <= p < 1", "dropout_test.cpp"}) == "");
   CHECK(check::missing(check::error_of([&] { gaussian_noise(x, -1.0); }), {"gaussian_noise", "deviation >= 0"}) == "");
 }

@@ -13,7 +13,9 @@ namespace {
 const RandomStream stream{11, 4};
 double share(const Tensor<bool>& m) { return mean(cast<double>(m)).item(); }
 /// |observed - expected| in standard errors of a share of n draws.
-double errors(double observed, double p, int64_t n) { return std::fabs(observed - p) / std::sqrt(p * (1 - p) / static_cast<double>(n)); }
+double errors(double observed, double p, int64_t n) {
+  return std::fabs(observed - p) / std::sqrt(p * (1 - p) / static_cast<double>(n));
+}
 }  // namespace
 
 TEST_CASE("keep: the rate, and one fate along shared axes") {
@@ -49,13 +51,14 @@ TEST_CASE("drop: kept, dropped, and a dropped NaN") {
   const auto m = keep(stream, x.shape(), -1, 0.4);
   const auto y = drop(x, Bernoulli{0.4, {-1}}, {2, 0.5, -7}, stream);
   CHECK(check::difference(y, where(expand(m, x.shape()), x * 2 + 0.5, -7.0)) == "");
-  CHECK(check::difference(drop(x, Bernoulli{0.4}, {1 / 0.6}, stream), dropout(x, 0.4, stream)) == "");   // the fused kernel
+  CHECK(check::difference(drop(x, Bernoulli{0.4}, {1 / 0.6}, stream), dropout(x, 0.4, stream)) == "");  // the fused kernel
   const auto nan = full<double>({200}, std::nan(""));
   const auto kept = keep(stream, {200}, Shape{}, 0.5).to_vector();
   const auto z = drop(nan, Bernoulli{0.5}, {2, 0, 3}, stream).to_vector();
   for (std::size_t i = 0; i < z.size(); ++i) CHECK((kept[i] ? z[i] != z[i] : z[i] == 3));
-  const Double t = transpose(check::uniform({3, 8}), 0, 1);                                             // a view
-  CHECK(check::difference(drop(t, Bernoulli{0.4, {0}}, {2, 1, 3}, stream), drop(contiguous(t), Bernoulli{0.4, {0}}, {2, 1, 3}, stream)) == "");
+  const Double t = transpose(check::uniform({3, 8}), 0, 1);  // a view
+  CHECK(check::difference(drop(t, Bernoulli{0.4, {0}}, {2, 1, 3}, stream),
+                          drop(contiguous(t), Bernoulli{0.4, {0}}, {2, 1, 3}, stream)) == "");
 }
 
 TEST_CASE("16-bit floats are scaled in float") {
@@ -69,13 +72,19 @@ TEST_CASE("16-bit floats are scaled in float") {
 TEST_CASE("gradients of drop, noise and given masks, with the mask fixed") {
   const auto x = check::uniform({4, 5});
   check::gradients([](const Double& x) { return drop(x, Bernoulli{0.4, {0}}, {1.7, 0.3, -2}, stream) * x; }, x);
-  check::gradients([](const Double& x) {
-    manual_seed(2);
-    return dropout(x, full<double>({5}, 0.4)) * x;
-  }, x);
+  check::gradients(
+      [](const Double& x) {
+        manual_seed(2);
+        return dropout(x, full<double>({5}, 0.4)) * x;
+      },
+      x);
   check::gradients([](const Double& x) { return noise(x, NormalFactor{1, 0.5, {1}}, stream) * x; }, x);
   check::gradients([](const Double& x) { return noise(x, UniformFactor{0, 2}, stream) * x; }, x);
-  check::gradients([](const check::List& l) { return drop_with(l[0], l[1], {1.5, 0.2, -1}); }, check::List{x, check::uniform({4, 1}, 0, 1, 2)});
+  check::gradients(
+      [](const check::List& l) {
+        return drop_with(l[0], l[1], {1.5, 0.2, -1});
+      },
+      check::List{x, check::uniform({4, 1}, 0, 1, 2)});
 }
 
 TEST_CASE("dropout with probabilities for each element keeps the expectation") {
@@ -100,7 +109,7 @@ TEST_CASE("probabilities overwritten between the passes are noticed") {
 
 TEST_CASE("masks are taken down as sampled, and used again") {
   manual_seed(5);
-  const auto x = relu(check::uniform({6, 8}));                       // zeros that are not dropped
+  const auto x = relu(check::uniform({6, 8}));  // zeros that are not dropped
   Masks masks;
   const auto net = [](const Double& x) { return shared_dropout(gaussian_dropout(dropout(x, 0.5), 0.2), 0.3, -1); };
   const auto y = track_dropout_mask(masks, [&] { return net(x); });
@@ -110,12 +119,16 @@ TEST_CASE("masks are taken down as sampled, and used again") {
   CHECK(check::difference(x * m * 2 * f * r * (1 / 0.7), y) == "");
   CHECK(check::difference(use_dropout_mask(masks, [&] { return net(x); }), y) == "");
   CHECK(sum(m).item() != sum(cast<double>(y != 0)).item());
-  const Masks given{check::uniform({6, 8}, 0, 1, 5)};                 // relaxed masks, with a gradient
+  const Masks given{check::uniform({6, 8}, 0, 1, 5)};  // relaxed masks, with a gradient
   check::gradients(
       [](const check::List& l) { return use_dropout_mask({l[1]}, [&] { return tanh(dropout(l[0], 0.5)) * l[0]; }); },
       check::List{check::uniform({6, 8}), given[0].as<double, Cpu>()});
-  CHECK(check::missing(check::error_of([&] { use_dropout_mask(given, [&] { return net(x); }); }), {"more masks", "mask_test.cpp"}) == "");
-  CHECK(check::missing(check::error_of([&] { use_dropout_mask({given[0], given[0]}, [&] { return dropout(x, 0.5); }); }), {"left over", "2", "1"}) == "");
+  CHECK(check::missing(check::error_of([&] { use_dropout_mask(given, [&] { return net(x); }); }),
+                       {"more masks", "mask_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         use_dropout_mask({given[0], given[0]}, [&] { return dropout(x, 0.5); });
+                       }),
+                       {"left over", "2", "1"}) == "");
   CHECK(check::missing(check::error_of([&] { use_dropout_mask({ones<double>({7})}, [&] { return dropout(x, 0.5); }); }),
                        {"use_dropout_mask", "does not fit", "float64 cpu [6, 8]", "float64 cpu [7]"}) == "");
 }
@@ -123,7 +136,7 @@ TEST_CASE("masks are taken down as sampled, and used again") {
 TEST_CASE("a gradient can be differentiated with respect to the masks of its forward pass") {
   manual_seed(6);
   const auto w = check::uniform({3, 4}), x = check::uniform({2, 3}, -1, 1, 2);
-  const auto squared_gradient = [&](const check::List& l) {           // |dL/dw|^2 as a function of input and mask
+  const auto squared_gradient = [&](const check::List& l) {  // |dL/dw|^2 as a function of input and mask
     const auto leaf = check::leaf(w);
     const auto loss = use_dropout_mask({l[1]}, [&] { return sum(tanh(dropout(matmul(l[0], leaf), 0.5))); });
     return sum(square(grad(check::List{loss}, check::List{leaf}, {.create_graph = true})[0]));
@@ -143,11 +156,17 @@ TEST_CASE("checkpoint uses the given masks again") {
     sum(r).backward();
     return r;
   });
-  CHECK(taken.size() == 1);                                           // the second run takes nothing down
+  CHECK(taken.size() == 1);  // the second run takes nothing down
 }
 
 TEST_CASE("errors of masks name what was given") {
-  CHECK(check::missing(check::error_of([] { keep(stream, {2, 3}, 2, 0.5); }), {"keep", "[2, 3]", "[-2, 2)", "mask_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([] {
+                         keep(stream, {2, 3}, 2, 0.5);
+                       }),
+                       {"keep", "[2, 3]", "[-2, 2)", "mask_test.cpp"}) == "");
   CHECK(check::missing(check::error_of([] { keep(stream, {2, 3}, Shape{}, 1.5); }), {"keep", "1.5", "0 <= p <= 1"}) == "");
-  CHECK(check::missing(check::error_of([] { keep(stream, {2, 3}, Shape{}, ones<double>({4})); }), {"float64 cpu [4]", "[2, 3]"}) == "");
+  CHECK(check::missing(check::error_of([] {
+                         keep(stream, {2, 3}, Shape{}, ones<double>({4}));
+                       }),
+                       {"float64 cpu [4]", "[2, 3]"}) == "");
 }

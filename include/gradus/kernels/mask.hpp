@@ -11,8 +11,10 @@
 namespace gradus::kernels {
 
 /// p, keep : [n]. A p outside [0, 1], or NaN, counts as the nearer end, NaN as 0. T: float, double, bf16, half.
-template <class T> void mask_each(Cpu, const T* p, bool* keep, int64_t n, RandomStream s);
-template <class T> void mask_each(Cuda, const T* p, bool* keep, int64_t n, RandomStream s);
+template <class T>
+void mask_each(Cpu, const T* p, bool* keep, int64_t n, RandomStream s);
+template <class T>
+void mask_each(Cuda, const T* p, bool* keep, int64_t n, RandomStream s);
 /// Loop operands: y, keep, x; keep may be broadcast. Computed in compute_t<T>. T: float, double, bf16, half.
 template <class T>
 void mask_apply(Cpu, const bool* keep, const T* x, T* y, double scale, double shift, double fill, const Loop<3>& loop);

@@ -22,13 +22,14 @@ template <Floating T, class D>
 Tensor<T, D> dropout(const Tensor<T, D>& x, const Tensor<T, D>& p, bool training = true, Where at = Where::current()) {
   if (!training) return x;
   const auto scale = no_grad([&] {
-    const auto all = greater_equal(p, 1, at);   // nothing is kept there: no 1 / 0
+    const auto all = greater_equal(p, 1, at);  // nothing is kept there: no 1 / 0
     return where(all, 0.0, reciprocal(where(all, 1.0, sub(1.0, p, at), at), at), at);
   });
   return mul(drop(x, BernoulliEach<T, D>(p), {}, at), scale, at);
 }
 /// Elements along the `shared` axes are dropped together: {-1, -2} for the channels of images (Tompson et al., CVPR 2015,
-/// "spatial dropout"), {1} for one mask at all times of [B, T, C] (Gal & Ghahramani, NeurIPS 2016), {1, 2, 3} for whole samples.
+/// "spatial dropout"), {1} for one mask at all times of [B, T, C] (Gal & Ghahramani, NeurIPS 2016), {1, 2, 3} for whole
+/// samples.
 template <Floating T, class D>
 Tensor<T, D> shared_dropout(const Tensor<T, D>& x, double p, const Dims& shared, bool training = true,
                             Where at = Where::current()) {
@@ -71,7 +72,8 @@ Tensor<T, D> uniform_dropout(const Tensor<T, D>& x, double p, bool training = tr
 /// y = x + deviation n, n standard normal.
 template <Floating T, class D>
 Tensor<T, D> gaussian_noise(const Tensor<T, D>& x, double deviation, bool training = true, Where at = Where::current()) {
-  if (!(deviation >= 0)) fail("gaussian_noise", "not a deviation", {{"deviation", std::to_string(deviation)}}, "deviation >= 0", at);
+  if (!(deviation >= 0))
+    fail("gaussian_noise", "not a deviation", {{"deviation", std::to_string(deviation)}}, "deviation >= 0", at);
   return training && deviation > 0 ? add(x, normal<T, D>(x.shape(), 0, deviation, at), at) : x;
 }
 

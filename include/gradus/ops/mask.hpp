@@ -1,9 +1,10 @@
 // The one primitive behind every dropout: a mask is a law and a random stream. It is drawn forward, drawn again in backward,
 // and never stored (I5).
 //
-//   keep(stream, shape, shared, p)   m_j = [u_j >= p_j]       u_j = uniform j of the stream; along `shared` axes one u serves all
-//   drop(x, law)                     y = m (scale x + shift) + (1 - m) fill              dx = m scale dy
-//   noise(x, law)                    y = f x, f real                                     dx = f dy
+//   keep(stream, shape, shared, p)   m_j = [u_j >= p_j]                         u_j = uniform j of the stream, one u for all
+//                                                                               elements along `shared` axes
+//   drop(x, law)                     y = m (scale x + shift) + (1 - m) fill     dx = m scale dy
+//   noise(x, law)                    y = f x, f real                            dx = f dy
 //
 // A law is a small struct that draws: `keep<D>(shape, stream)` gives a truth mask, or `factor<T, D>(shape, stream)` real
 // factors, of a shape that broadcasts to x's. Both nodes are linear in x, so that their backward is the same function of dy,
@@ -12,8 +13,8 @@
 // Masks can be taken down and used again, in any function that drops:
 //
 //   Masks masks;
-//   auto y = track_dropout_mask(masks, [&] { return net(x); });        // masks[i]: 0 and 1 (or factors), in the order of drawing
-//   auto z = use_dropout_mask(masks, [&] { return net(x2); });         // differentiable in x2 and in the masks
+//   auto y = track_dropout_mask(masks, [&] { return net(x); });    // 0 and 1 (or factors), in the order of drawing
+//   auto z = use_dropout_mask(masks, [&] { return net(x2); });     // differentiable in x2 and in the masks
 #pragma once
 #include <optional>
 
@@ -43,7 +44,7 @@ inline double keep_scale(double p) { return p < 1 ? 1 / (1 - p) : 0; }
 
 }  // namespace detail
 
-// -- keep: the mask itself -------------------------------------------------------------------------------------------------
+// -- keep: the mask itself ----------------------------------------------------------------------------------------------------
 
 /// True with probability 1 - p: [shape], with extent 1 on `shared` axes, along which all share one fate.
 template <class D = Cpu>
@@ -70,7 +71,7 @@ Tensor<bool, D> keep(RandomStream stream, const Shape& shape, const Dims& shared
   return m;
 }
 
-// -- laws ------------------------------------------------------------------------------------------------------------------
+// -- laws ---------------------------------------------------------------------------------------------------------------------
 
 /// One probability to drop; elements along `shared` axes are dropped together.
 struct Bernoulli {
@@ -119,7 +120,7 @@ struct UniformFactor {
   }
 };
 
-// -- drop and noise --------------------------------------------------------------------------------------------------------
+// -- drop and noise -----------------------------------------------------------------------------------------------------------
 
 /// What becomes of the elements: scale x + shift for kept ones, fill for dropped ones.
 struct Outcome {
@@ -158,7 +159,8 @@ template <class Law, class T, class D>
 Tensor<T, D> drop_from(const Tensor<T, D>& x, const Law& law, const Outcome& o, RandomStream stream, Where at) {
   Tensor<T, D> y;
   bool fused = false;
-  if constexpr (std::is_same_v<Law, Bernoulli>) fused = law.shared.n == 0 && o.shift == 0 && o.fill == 0 && o.scale == keep_scale(law.p);
+  if constexpr (std::is_same_v<Law, Bernoulli>)
+    fused = law.shared.n == 0 && o.shift == 0 && o.fill == 0 && o.scale == keep_scale(law.p);
   if constexpr (std::is_same_v<Law, Bernoulli>) {
     if (fused) {
       const auto xc = no_grad([&] { return contiguous(x, at); });
@@ -205,8 +207,8 @@ Tensor<T, D> next_mask(const char* op, const Tensor<T, D>& x, Where at) {
   MaskTape& tape = *mask_tape;
   if (tape.next >= tape.masks.size())
     fail("use_dropout_mask", "the function draws more masks than are given",
-         {{"masks", std::to_string(tape.masks.size())}, {"drawn by", op}, {"for", describe(x)}}, "one mask for each draw, in order",
-         at);
+         {{"masks", std::to_string(tape.masks.size())}, {"drawn by", op}, {"for", describe(x)}},
+         "one mask for each draw, in order", at);
   const auto mask = tape.masks[tape.next++].template as<T, D>(at);
   check_mask("use_dropout_mask", x, mask, at);
   return mask;
@@ -251,7 +253,7 @@ Tensor<T, D> noise(const Tensor<T, D>& x, const Law& law, Where at = Where::curr
   return noise(x, law, generator().draw(), at);
 }
 
-// -- masks taken down and used again ---------------------------------------------------------------------------------------
+// -- masks taken down and used again ------------------------------------------------------------------------------------------
 
 /// f(), and the masks that it draws appended to `masks`: what was sampled, not what came out as 0.
 template <class F>
@@ -271,7 +273,8 @@ auto use_dropout_mask(const Masks& masks, F&& f, Where at = Where::current()) {
   auto y = f();
   if (tape.next != masks.size())
     fail("use_dropout_mask", "masks are left over",
-         {{"masks", std::to_string(masks.size())}, {"used", std::to_string(tape.next)}}, "one mask for each draw, in order", at);
+         {{"masks", std::to_string(masks.size())}, {"used", std::to_string(tape.next)}}, "one mask for each draw, in order",
+         at);
   return y;
 }
 

@@ -1,6 +1,7 @@
 // Sensitive-neuron dropout, ranked units, adversarial masks; multi-sample dropout and R-Drop.
 #include <gradus/nn/dropout/ranked.hpp>
 #include <gradus/nn/dropout/training.hpp>
+#include <gradus/ops/matmul.hpp>
 
 #include "support/check.hpp"
 
@@ -25,14 +26,15 @@ TEST_CASE("sensitive neurons: V by brute force, exact zeros, lifted again") {
   const auto S = d.select().to_vector();
   REQUIRE(S.size() == 2);
   for (std::size_t i = 0; i < 8; ++i)
-    if (static_cast<int64_t>(i) != S[0] && static_cast<int64_t>(i) != S[1]) CHECK((V[i] <= V[static_cast<std::size_t>(S[0])] && V[i] <= V[static_cast<std::size_t>(S[1])]));
+    if (static_cast<int64_t>(i) != S[0] && static_cast<int64_t>(i) != S[1])
+      CHECK((V[i] <= V[static_cast<std::size_t>(S[0])] && V[i] <= V[static_cast<std::size_t>(S[1])]));
   const auto h = check::leaf(check::uniform({5, 8}, 1, 2));
   const auto y = d(h);
   sum(y).backward();
   for (std::size_t k = 0; k < 40; ++k) {
     const auto unit = static_cast<int64_t>(k % 8);
     const bool dropped = unit == S[0] || unit == S[1];
-    CHECK(y.to_vector()[k] == (dropped ? 0 : h.to_vector()[k]));         // no rescaling
+    CHECK(y.to_vector()[k] == (dropped ? 0 : h.to_vector()[k]));  // no rescaling
     CHECK(h.grad().to_vector()[k] == (dropped ? 0 : 1));
   }
   d.training = false;
@@ -44,7 +46,37 @@ TEST_CASE("sensitive neurons: V by brute force, exact zeros, lifted again") {
   const auto states = check::uniform({4, 3});
   CHECK(check::difference(d.sentence_embedding(states), (mean(states, 0) + states(3)) * 0.5) == "");
   nn::SensitiveNeuronDropout<double> young(0.25, 3);
-  CHECK(check::missing(check::error_of([&] { young.select(); }), {"too few checkpoints", "0", "3 of them", "dropout_ranked_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([&] { young.select(); }),
+                       {"too few checkpoints", "0", "3 of them", "dropout_ranked_test.cpp"}) == "");
+}
+
+TEST_CASE("PyramidDrop: counts of the paper, the best tokens in their order") {
+  const nn::PyramidDrop d;
+  for (const int64_t V : {576, 2880}) {
+    const std::vector<int64_t> expected{V, V / 2, V / 4, V / 8};
+    for (int64_t s = 0; s < 4; ++s) CHECK(d.count(V, s) == expected[static_cast<std::size_t>(s)]);
+  }
+  CHECK(nn::PyramidDrop{4, 0.5}.count(65, 1) == 32);  // rounded down
+  const auto scores = from_vector<double>({0.9, 0.1, 0.5, 0.3, 0.5, 0.8, 0.9, 0.2, 0.2, 0.2, 0.2, 0.0}, {2, 6});
+  const auto kept = d.positions(scores, 1, 4, 2);
+  CHECK(kept.to_vector() == std::vector<int64_t>{0, 2, 4, 5, 0, 1, 2, 5});  // ties: the lower index
+  const auto x = check::leaf(check::uniform({2, 6, 3}));
+  const auto y = d.at_positions(x, kept);
+  CHECK(y.shape() == Shape{2, 4, 3});
+  CHECK(check::difference(y(0, 1), x(0, 2)) == "");
+  sum(y).backward();
+  CHECK(sum(x.grad()).item() == 24);
+  const auto q = check::uniform({1, 2, 4}), k = check::uniform({1, 2, 5, 4}, -1, 1, 2);
+  const auto s = d.scores(q, k, cast<bool>(from_vector<double>({1, 1, 0, 1, 1}, {1, 5}))).to_vector();
+  CHECK(s[2] == 0);
+  CHECK(s[0] + s[1] + s[3] + s[4] == Approx(1));
+  std::vector<double> e(5, 0);
+  double total = 0;
+  for (const int64_t t : {0, 1, 3, 4}) total += e[static_cast<std::size_t>(t)] = std::exp(sum(q(0, 0) * k(0, 0, t)).item() / 2);
+  double other = 0, first = 0;
+  for (const int64_t t : {0, 1, 3, 4}) other += std::exp(sum(q(0, 1) * k(0, 1, t)).item() / 2);
+  first = std::exp(sum(q(0, 1) * k(0, 1, 0)).item() / 2);
+  CHECK(s[0] == Approx((e[0] / total + first / other) / 2));
 }
 
 TEST_CASE("ranked dropout touches the largest units only; jumpout draws its rate") {
@@ -71,7 +103,7 @@ TEST_CASE("ranked dropout touches the largest units only; jumpout draws its rate
 TEST_CASE("an adversarial mask raises the loss most within its budget") {
   manual_seed(3);
   const auto h = check::uniform({3, 10}), w = check::uniform({10}, -1, 1, 4);
-  const auto loss = [&](const Double& x) { return sum(x * w); };           // linear: the first order is exact
+  const auto loss = [&](const Double& x) { return sum(x * w); };  // linear: the first order is exact
   const auto start = generator();
   const auto m = nn::adversarial_mask(h, 0.5, 0.2, loss);
   generator() = start;
@@ -111,10 +143,12 @@ TEST_CASE("multi-sample dropout: a mean of losses over independent masks, one ma
   CHECK(single == cross_entropy(head(dropout(h, 0.5)), y).item());
   four.training = false;
   CHECK(four.loss(h, y, head, ce).item() == cross_entropy(head(h), y).item());
-  check::gradients([&](const Double& h) {
-    manual_seed(5);
-    return nn::MultiSampleDropout(0.5, 3).loss(h, y, head, ce);
-  }, h);
+  check::gradients(
+      [&](const Double& h) {
+        manual_seed(5);
+        return nn::MultiSampleDropout(0.5, 3).loss(h, y, head, ce);
+      },
+      h);
 }
 
 TEST_CASE("R-Drop: its formula, and equal passes cost nothing more") {

@@ -11,7 +11,9 @@ using check::Double;
 
 namespace {
 /// |share - p| in standard errors.
-double errors(double share, double p, int64_t n) { return std::fabs(share - p) / std::sqrt(p * (1 - p) / static_cast<double>(n)); }
+double errors(double share, double p, int64_t n) {
+  return std::fabs(share - p) / std::sqrt(p * (1 - p) / static_cast<double>(n));
+}
 double zeros_in(const Double& x) { return mean(cast<double>(x == 0)).item(); }
 }  // namespace
 
@@ -45,10 +47,12 @@ TEST_CASE("zoneout and recurrent dropout") {
   CHECK(errors(mean(cast<double>(h == 5.0)).item(), 0.7, 50000) < 5);
   z.training = false;
   CHECK(check::difference(z.forward(before, now), full<double>({50000}, 0.3 * 2 + 0.7 * 5)) == "");
-  check::gradients([](const check::List& l) {
-    manual_seed(4);
-    return nn::Zoneout(0.3).forward(l[0], l[1]) * l[0];
-  }, check::List{check::uniform({6}), check::uniform({6}, -1, 1, 2)});
+  check::gradients(
+      [](const check::List& l) {
+        manual_seed(4);
+        return nn::Zoneout(0.3).forward(l[0], l[1]) * l[0];
+      },
+      check::List{check::uniform({6}), check::uniform({6}, -1, 1, 2)});
   CHECK(std::fabs(mean(nn::RecurrentDropout(0.25)(ones<double>({40000}))).item() - 1) < 5 * std::sqrt(1.0 / 3 / 40000));
 }
 
@@ -59,14 +63,14 @@ TEST_CASE("words, tokens, and rows of the table") {
   CHECK(errors(mean(cast<double>(y == 0)).item(), 0.2, 8000) < 5);
   CHECK(all_of(logical_or(y == 0, equal(y, tokens))).item());
   const Tensor<int64_t> padded{{7, 1, 1}, {1, 1, 7}};
-  const auto kept = nn::WordDropout(1.0, 0, 1).forward(padded);          // padding stays
+  const auto kept = nn::WordDropout(1.0, 0, 1).forward(padded);  // padding stays
   CHECK(kept.to_vector() == std::vector<int64_t>{0, 1, 1, 1, 1, 0});
   const auto t = nn::TokenDropout(0.25)(ones<double>({50, 60, 3}));
   CHECK(check::difference(expand(narrow(t, 2, 0, 1), t.shape()), t) == "");
   CHECK(errors(zeros_in(t), 0.25, 3000) < 5);
   CHECK(amax(t).item() == Approx(1 / 0.75));
   const auto table = ones<double>({50, 4});
-  const auto e = nn::EmbeddingDropout(0.5).forward(table, tokens);       // equal words, equal fate
+  const auto e = nn::EmbeddingDropout(0.5).forward(table, tokens);  // equal words, equal fate
   std::vector<double> fate(50, -1);
   const auto ids = tokens.to_vector();
   const auto values = e.to_vector();
@@ -76,10 +80,12 @@ TEST_CASE("words, tokens, and rows of the table") {
     CHECK((values[4 * i] == f && values[4 * i + 3] == f));
   }
   CHECK((std::count(fate.begin(), fate.end(), 0.0) > 5 && std::count(fate.begin(), fate.end(), 2.0) > 5));
-  check::gradients([](const Double& table) {
-    manual_seed(6);
-    return nn::EmbeddingDropout(0.5).forward(table, Tensor<int64_t>{0, 2, 2, 1}) * 2;
-  }, check::uniform({3, 2}));
+  check::gradients(
+      [](const Double& table) {
+        manual_seed(6);
+        return nn::EmbeddingDropout(0.5).forward(table, Tensor<int64_t>{0, 2, 2, 1}) * 2;
+      },
+      check::uniform({3, 2}));
 }
 
 TEST_CASE("ESM's token dropout scales by what was seen in training") {
@@ -121,7 +127,7 @@ TEST_CASE("temporal dropout: whole steps, no rescaling") {
   CHECK(amax(y).item() == 1);
   CHECK(errors(zeros_in(y), 0.3, 2400) < 5);
   CHECK(amax(nn::TemporalDropout(0.3, true)(ones<double>({10, 24, 5}))).item() == Approx(1 / 0.7));
-  d.training = false, d.monte_carlo = true;                              // random at inference alone
+  d.training = false, d.monte_carlo = true;  // random at inference alone
   CHECK(zeros_in(d(ones<double>({10, 24, 5}))) > 0);
 }
 
@@ -130,11 +136,11 @@ TEST_CASE("modality dropout never drops all sources") {
   const nn::ModalityDropout d(0.7);
   const auto kept = cast<double>(d.chosen<Cpu>(20000, 3));
   CHECK(amin(sum(kept, 1)).item() == 1);
-  const double all_lost = 0.343, expected = 0.3 + all_lost / 3;          // the survivor is drawn evenly
+  const double all_lost = 0.343, expected = 0.3 + all_lost / 3;  // the survivor is drawn evenly
   CHECK(errors(mean(kept).item(), expected, 60000) < 6);
   const auto y = nn::ModalityDropout(0.7, true).forward(std::vector<Double>{ones<double>({9, 2}), ones<double>({9, 4, 2})});
   const auto a = y[0].to_vector(), b = y[1].to_vector();
-  for (std::size_t i = 0; i < 9; ++i) CHECK(a[2 * i] + b[8 * i] == 2);   // scaled by sources / kept
+  for (std::size_t i = 0; i < 9; ++i) CHECK(a[2 * i] + b[8 * i] == 2);  // scaled by sources / kept
 }
 
 TEST_CASE("condition dropout puts the learnt null in place of a sample's condition") {
@@ -150,7 +156,10 @@ TEST_CASE("condition dropout puts the learnt null in place of a sample's conditi
   CHECK(check::difference(d.unconditional(c)(5), d.null) == "");
   d.training = false;
   CHECK(d(c).is_same(c));
-  CHECK(check::missing(check::error_of([&] { d(ones<double>({4, 3})); }), {"ConditionDropout", "[4, 3]", "[2, 3]", "dropout_sequence_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         d(ones<double>({4, 3}));
+                       }),
+                       {"ConditionDropout", "[4, 3]", "[2, 3]", "dropout_sequence_test.cpp"}) == "");
 }
 
 TEST_CASE("SpecAugment and cutoff: widths and places") {
@@ -170,35 +179,37 @@ TEST_CASE("SpecAugment and cutoff: widths and places") {
   CHECK(check::difference(count(nn::Cutoff::Kind::feature), full<double>({7}, 6 * 10)) == "");
   CHECK(check::difference(count(nn::Cutoff::Kind::span), full<double>({7}, 3 * 20)) == "");
   const auto span = select(nn::Cutoff(nn::Cutoff::Kind::span, 0.3)(ones<double>({50, 10, 2})), 2, 0);
-  CHECK(amax(sum(abs(narrow(span, 1, 1, 9) - narrow(span, 1, 0, 9)), 1)).item() <= 2);      // one run of zeros
+  CHECK(amax(sum(abs(narrow(span, 1, 1, 9) - narrow(span, 1, 0, 9)), 1)).item() <= 2);  // one run of zeros
 }
 
 TEST_CASE("nested dropout: the laws of k") {
   using nn::PrefixLaw;
   const int64_t n = 60000, N = 8;
   std::vector<std::vector<double>> laws;
-  for (const auto& law : {PrefixLaw::uniform(), PrefixLaw::pow2(), PrefixLaw::uniform_pow2(), PrefixLaw::geometric(0.6), PrefixLaw::gaussian(3)}) {
+  for (const auto& law : {PrefixLaw::uniform(), PrefixLaw::pow2(), PrefixLaw::uniform_pow2(), PrefixLaw::geometric(0.6),
+                          PrefixLaw::gaussian(3)}) {
     manual_seed(12);
     nn::NestedDropout<double> d(N, law);
     d.per_sample = true;
     const auto y = d(ones<double>({n, N}));
-    CHECK(all_of(narrow(y, 1, 1, N - 1) <= narrow(y, 1, 0, N - 1)).item());   // a prefix
-    CHECK((amax(y).item() == 1 && amin(select(y, 1, 0)).item() == 1));          // no rescaling, never empty
+    CHECK(all_of(narrow(y, 1, 1, N - 1) <= narrow(y, 1, 0, N - 1)).item());  // a prefix
+    CHECK((amax(y).item() == 1 && amin(select(y, 1, 0)).item() == 1));       // no rescaling, never empty
     const auto k = sum(y, 1);
     const auto p = law.probabilities(N);
     laws.push_back(p);
     double chi2 = 0;
     int cells = 0;
     for (int64_t j = 1; j <= N; ++j) {
-      const double e = p[static_cast<std::size_t>(j - 1)] * static_cast<double>(n), o = sum(cast<double>(k == static_cast<double>(j))).item();
+      const double e = p[static_cast<std::size_t>(j - 1)] * static_cast<double>(n),
+                   o = sum(cast<double>(k == static_cast<double>(j))).item();
       if (e == 0) CHECK(o == 0);
       else chi2 += (o - e) * (o - e) / e, ++cells;
     }
     CHECK(chi2 < cells - 1 + 5 * std::sqrt(2.0 * cells));
   }
   CHECK(laws[1] == std::vector<double>{0.25, 0.25, 0, 0.25, 0, 0, 0, 0.25});
-  CHECK(laws[2] == std::vector<double>{0.125, 0.125, 0, 0.25, 0, 0, 0, 0.5});   // P(1) = P(2) = 1/N, P(2^m) = 2^(m-1)/N
-  CHECK(laws[4][5] / laws[4][2] == Approx(std::exp(-(36.0 - 9.0) / 9)));          // exp(-(k / sigma)^2), no factor 2
+  CHECK(laws[2] == std::vector<double>{0.125, 0.125, 0, 0.25, 0, 0, 0, 0.5});  // P(1) = P(2) = 1/N, P(2^m) = 2^(m-1)/N
+  CHECK(laws[4][5] / laws[4][2] == Approx(std::exp(-(36.0 - 9.0) / 9)));       // exp(-(k / sigma)^2), no factor 2
   CHECK(laws[3][3] / laws[3][2] == Approx(0.6));
 }
 
@@ -225,17 +236,22 @@ TEST_CASE("nested dropout: one k a batch, prefixes in evaluation, learnt fill") 
   CHECK(tokens.fill.grad().to_vector()[0] == Approx(40 * 5 - std::accumulate(k.begin(), k.end(), 0.0)));
   CHECK(check::difference(sum(c.grad(), {1, 2}), from_vector(k) * 4) == "");
   CHECK(check::difference(tokens.first(c, 5), c) == "");
-  check::gradients([](const check::List& l) {
-    manual_seed(14);
-    auto n = nn::NestedDropout<double>::tokens(3, 2, nn::PrefixLaw::uniform());
-    n.fill = l[1];
-    return n(l[0]) * l[1];
-  }, check::List{check::uniform({4, 3, 2}), check::uniform({2}, -1, 1, 2)});
+  check::gradients(
+      [](const check::List& l) {
+        manual_seed(14);
+        auto n = nn::NestedDropout<double>::tokens(3, 2, nn::PrefixLaw::uniform());
+        n.fill = l[1];
+        return n(l[0]) * l[1];
+      },
+      check::List{check::uniform({4, 3, 2}), check::uniform({2}, -1, 1, 2)});
   Masks masks;
   manual_seed(15);
   const auto first = track_dropout_mask(masks, [&] { return tokens(c); });
   CHECK(check::difference(use_dropout_mask(masks, [&] { return tokens(c); }), first) == "");
-  CHECK(check::missing(check::error_of([&] { tokens(ones<double>({2, 4, 4})); }), {"NestedDropout", "5 units", "[2, 4, 4]"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         tokens(ones<double>({2, 4, 4}));
+                       }),
+                       {"NestedDropout", "5 units", "[2, 4, 4]"}) == "");
   for (int i = 0; i < 100; ++i) {
     const auto s = nn::draw_size({8, 16, 160});
     CHECK((s == 8 || s == 16 || s == 160));

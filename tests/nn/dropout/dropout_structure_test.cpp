@@ -11,7 +11,9 @@ using namespace gradus;
 using check::Double;
 
 namespace {
-double errors(double share, double p, int64_t n) { return std::fabs(share - p) / std::sqrt(p * (1 - p) / static_cast<double>(n)); }
+double errors(double share, double p, int64_t n) {
+  return std::fabs(share - p) / std::sqrt(p * (1 - p) / static_cast<double>(n));
+}
 double zeros_in(const Double& x) { return mean(cast<double>(x == 0)).item(); }
 }  // namespace
 
@@ -21,10 +23,12 @@ TEST_CASE("drop path: one fate a sample, expectation kept") {
   CHECK(check::difference(expand(amax(y, {1, 2}, true), y.shape()), y) == "");
   CHECK(errors(zeros_in(y), 0.3, 20000) < 5);
   CHECK(amax(y).item() == Approx(1 / 0.7));
-  check::gradients([](const Double& x) {
-    manual_seed(2);
-    return nn::DropPath(0.4)(x) * x;
-  }, check::uniform({5, 3}));
+  check::gradients(
+      [](const Double& x) {
+        manual_seed(2);
+        return nn::DropPath(0.4)(x) * x;
+      },
+      check::uniform({5, 3}));
 }
 
 TEST_CASE("ScheduledDropPath: the probabilities of NASNet and their frequencies") {
@@ -42,7 +46,8 @@ TEST_CASE("ScheduledDropPath: the probabilities of NASNet and their frequencies"
       d.training = false;
       CHECK(check::difference(d(ones<double>({3, 1})), ones<double>({3, 1})) == "");
     }
-  CHECK(check::missing(check::error_of([] { nn::ScheduledDropPath(10, 10, 0.6); }), {"ScheduledDropPath", "cell < cells"}) == "");
+  CHECK(check::missing(check::error_of([] { nn::ScheduledDropPath(10, 10, 0.6); }), {"ScheduledDropPath", "cell < cells"}) ==
+        "");
 }
 
 TEST_CASE("stochastic depth: branches left out are not computed, evaluation takes the expectation") {
@@ -58,7 +63,7 @@ TEST_CASE("stochastic depth: branches left out are not computed, evaluation take
   for (int i = 0; i < 4000; ++i) {
     const int before = calls;
     const double y = d.forward(ones<double>({1}), branch).item();
-    CHECK(y == (calls > before ? 4 : 1));                               // not scaled in training
+    CHECK(y == (calls > before ? 4 : 1));  // not scaled in training
     total += y;
   }
   CHECK(errors(calls / 4000.0, 0.6, 4000) < 5);
@@ -92,7 +97,7 @@ TEST_CASE("fractal join and swapout") {
     const double y = global.forward(columns).item();
     seen[y == 1 ? 0 : y == 2 ? 1 : 2] += 1;
     CHECK((y == 1 || y == 2 || y == 4));
-    CHECK(local.forward(columns).item() >= 1);                          // never empty
+    CHECK(local.forward(columns).item() >= 1);  // never empty
   }
   for (const double s : seen) CHECK(errors(s / 3000, 1.0 / 3, 3000) < 5);
   local.training = false;
@@ -110,13 +115,13 @@ TEST_CASE("shake-shake and ShakeDrop use other numbers in backward") {
   manual_seed(7);
   nn::ShakeShake s;
   const auto a = check::leaf(ones<double>({5000, 2})), b = check::leaf(zeros<double>({5000, 2}));
-  const auto y = s.forward(a, b);                                       // alpha
-  sum(y).backward();                                                    // beta and 1 - beta
+  const auto y = s.forward(a, b);  // alpha
+  sum(y).backward();               // beta and 1 - beta
   CHECK(check::difference(a.grad() + b.grad(), ones<double>({5000, 2})) == "");
   CHECK(check::difference(select(y, 1, 0), select(y, 1, 1)) == "");
   CHECK(std::fabs(mean(y).item() - 0.5) < 5 * std::sqrt(1.0 / 12 / 5000));
   const auto u = select(y.detach(), 1, 0) - 0.5, v = select(a.grad(), 1, 0) - 0.5;
-  CHECK(std::fabs(mean(u * v).item()) < 5.0 / 12 / std::sqrt(5000.0));     // independent
+  CHECK(std::fabs(mean(u * v).item()) < 5.0 / 12 / std::sqrt(5000.0));  // independent
   s.training = false;
   CHECK(check::difference(s.forward(a, b), full<double>({5000, 2}, 0.5)) == "");
   nn::ShakeDrop d(0.4);
@@ -127,7 +132,7 @@ TEST_CASE("shake-shake and ShakeDrop use other numbers in backward") {
   CHECK(errors(mean(kept).item(), 0.6, 20000) < 5);
   CHECK(std::fabs(mean(z).item() - 0.6) < 5 * std::sqrt((0.6 + 0.4 / 3 - 0.36) / 20000));
   CHECK(check::difference(where(z.detach() == 1.0, x.grad(), 1.0), ones<double>({20000, 1})) == "");
-  CHECK(std::fabs(mean(x.grad()).item() - (0.6 + 0.4 * 0.5)) < 0.02);      // E[b + beta - b beta]
+  CHECK(std::fabs(mean(x.grad()).item() - (0.6 + 0.4 * 0.5)) < 0.02);  // E[b + beta - b beta]
   CHECK(amin(x.grad()).item() >= 0);
   CHECK(amin(z).item() < -0.9);
   d.training = false;
@@ -148,26 +153,32 @@ TEST_CASE("DropBlock: squares, the gamma formula, exact rates, counted scale") {
       const double p = 1 - std::pow(1 - gamma, static_cast<double>(covers(i, 9) * covers(j, 8)));
       CHECK(errors(rate[static_cast<std::size_t>(i * 8 + j)], p, 20000) < 5);
     }
-  CHECK(mean(f).item() == Approx(1));                                    // elements / kept elements
+  CHECK(mean(f).item() == Approx(1));  // elements / kept elements
   const auto one = nn::DropBlock2d(0.02, 4)(ones<double>({200, 3, 12, 12}));
   CHECK(zeros_in(one) > 0);
   const auto same = nn::BlockFactor{0.3, 2, 2, true}.factor<double, Cpu>({5, 4, 6, 6}, {5, 6}, Where::current());
   CHECK(same.shape() == Shape{5, 1, 6, 6});
-  check::gradients([](const Double& x) {
-    manual_seed(9);
-    return nn::DropBlock2d(0.3, 2)(x) * x;
-  }, check::uniform({1, 2, 4, 4}));
+  check::gradients(
+      [](const Double& x) {
+        manual_seed(9);
+        return nn::DropBlock2d(0.3, 2)(x) * x;
+      },
+      check::uniform({1, 2, 4, 4}));
   manual_seed(10);
   CHECK(zeros_in(nn::DropBlock1d(0.3, 4)(ones<double>({40, 2, 30}))) > 0.15);
   CHECK(zeros_in(nn::DropBlock3d(0.3, 2)(ones<double>({4, 2, 6, 6, 6}))) > 0.15);
-  CHECK(check::missing(check::error_of([] { nn::DropBlock2d(0.1)(ones<double>({3, 4})); }), {"DropBlock", "[3, 4]", "2 spatial axes"}) == "");
+  CHECK(check::missing(check::error_of([] {
+                         nn::DropBlock2d(0.1)(ones<double>({3, 4}));
+                       }),
+                       {"DropBlock", "[3, 4]", "2 spatial axes"}) == "");
 }
 
 TEST_CASE("cutout and random erasing: area, place, and the rest untouched") {
   manual_seed(11);
   const auto y = nn::Cutout(4)(ones<double>({20000, 2, 10, 10}));
   CHECK(check::difference(select(y, 1, 0), select(y, 1, 1)) == "");
-  // One axis: of the 10 centres, 4 - 2 at one end and 1 at the other cut less; mean length of the cut is (10 * 4 - 2 - 1 - 1) / 10.
+  // One axis: of the 10 centres, 4 - 2 at one end and 1 at the other cut less; mean length of the cut is (10 * 4 - 2 - 1 - 1)
+  // / 10.
   CHECK(std::fabs(zeros_in(y) - (3.6 / 10) * (3.6 / 10)) < 0.003);
   CHECK(errors(1 - mean(amin(nn::Cutout(4, 0.25)(ones<double>({8000, 1, 10, 10})), {1, 2, 3})).item(), 0.25, 8000) < 5);
   nn::RandomErasing e(0.5);
@@ -190,7 +201,7 @@ TEST_CASE("attention: probabilities, keys, heads, forgetting") {
   const auto renormalised = nn::AttentionDropout(0.3, true)(a);
   CHECK(check::difference(sum(renormalised, -1), ones<double>({4, 2, 6})) == "");
   const auto columns = cast<double>(renormalised == 0);
-  CHECK(check::difference(expand(narrow(columns, 2, 0, 1), columns.shape()), columns) == "");   // a key for all queries
+  CHECK(check::difference(expand(narrow(columns, 2, 0, 1), columns.shape()), columns) == "");  // a key for all queries
   const auto key = softmax(nn::DropKey(0.3)(logits), -1);
   CHECK(check::difference(sum(key, -1), ones<double>({4, 2, 6})) == "");
   CHECK(errors(zeros_in(key), 0.3, key.numel()) < 5);
@@ -202,10 +213,12 @@ TEST_CASE("attention: probabilities, keys, heads, forgetting") {
   const auto seen = cast<double>(nn::ForgetfulCausalMask(0.3).visible(4000, 20));
   CHECK(amin(select(seen, 1, 0)).item() == 1);
   CHECK(std::fabs(1 - mean(narrow(seen, 1, 1, 19)).item() - 0.15) < 0.01);
-  check::gradients([](const Double& x) {
-    manual_seed(13);
-    return nn::AttentionDropout(0.3, true)(softmax(nn::DropKey(0.3)(x), -1)) * x;
-  }, check::uniform({1, 2, 3, 4}));
+  check::gradients(
+      [](const Double& x) {
+        manual_seed(13);
+        return nn::AttentionDropout(0.3, true)(softmax(nn::DropKey(0.3)(x), -1)) * x;
+      },
+      check::uniform({1, 2, 3, 4}));
 }
 
 TEST_CASE("graphs: edges both ways, nodes, messages; router jitter") {

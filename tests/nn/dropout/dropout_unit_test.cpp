@@ -35,7 +35,10 @@ TEST_CASE("channel dropout takes batches and single examples") {
   check_channels(nn::Dropout1d(0.5)(ones<double>({100, 4})), {1});
   check_channels(nn::Dropout2d(0.5)(ones<double>({20, 9, 3, 4})), {2, 3});
   check_channels(nn::Dropout3d(0.5)(ones<double>({20, 9, 2, 3, 4})), {2, 3, 4});
-  CHECK(check::missing(check::error_of([] { nn::Dropout2d(0.5)(ones<double>({3, 4})); }), {"2 spatial axes", "float64 cpu [3, 4]", "3 or 4", "dropout_unit_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([] {
+                         nn::Dropout2d(0.5)(ones<double>({3, 4}));
+                       }),
+                       {"2 spatial axes", "float64 cpu [3, 4]", "3 or 4", "dropout_unit_test.cpp"}) == "");
 }
 
 TEST_CASE("feature alpha dropout: whole channels, mean 0 and variance 1 over many") {
@@ -75,7 +78,7 @@ TEST_CASE("modes: training, evaluation, Monte Carlo") {
   CHECK_FALSE(differs());
   CHECK(nn::monte_carlo(net) == 2);
   CHECK(differs());
-  nn::train(net), nn::eval(net);                                      // leave Monte Carlo alone
+  nn::train(net), nn::eval(net);  // leave Monte Carlo alone
   CHECK(differs());
   nn::monte_carlo(net, false);
   CHECK_FALSE(differs());
@@ -94,7 +97,8 @@ TEST_CASE("the rate of a net is set by schedules") {
   CHECK(net[1].as<nn::Dropout>().p == Approx(0.2));
   nn::Linear<> bare(2, 2);
   CHECK(check::missing(check::error_of([&] { nn::set_dropout(bare, 0.5); }), {"set_dropout", "no dropout", "Linear"}) == "");
-  CHECK(check::missing(check::error_of([&] { nn::set_dropout(net, 1.5); }), {"1.5", "0 <= p <= 1", "dropout_unit_test.cpp"}) == "");
+  CHECK(check::missing(check::error_of([&] { nn::set_dropout(net, 1.5); }), {"1.5", "0 <= p <= 1", "dropout_unit_test.cpp"}) ==
+        "");
   CHECK(nn::linear_rate(0.1, 0.5, 20, 10) == 0.5);
   CHECK(nn::curriculum_rate(0.5, 0.1, 10) == Approx(0.5 * (1 - std::exp(-1.0))));
   CHECK(nn::annealed_rate(0.5, 3, 10) == Approx(0.35));
@@ -113,7 +117,7 @@ TEST_CASE("Monte Carlo mean and variance are those of the passes") {
   for (int i = 0; i < 7; ++i) all.push_back(f());
   CHECK(check::difference(mc.mean, mean(stack(all), 0)) == "");
   CHECK(check::difference(mc.variance, var(stack(all), 0, 0)) == "");
-  const auto many = nn::monte_carlo_predict(f, 40000);                 // E = x, Var = x^2 p / (1 - p)
+  const auto many = nn::monte_carlo_predict(f, 40000);  // E = x, Var = x^2 p / (1 - p)
   CHECK(check::difference(many.mean, from_vector<double>({1, -2, 3}), 0.03, 0) == "");
   CHECK(check::difference(many.variance, from_vector<double>({2. / 3, 8. / 3, 6}), 0.03, 0) == "");
   // Two passes over two samples: for the first they disagree with certainty, for the second they agree on not knowing.
@@ -130,15 +134,17 @@ TEST_CASE("MaskDropout records what it sampled, and uses what it is given") {
   const auto y = d(x);
   REQUIRE(d.mask.defined());
   CHECK(check::difference(x * d.mask / 0.75, y) == "");
-  CHECK(sum(d.mask).item() > sum(cast<double>(y != 0)).item());        // zeros of x are not taken for dropped
+  CHECK(sum(d.mask).item() > sum(cast<double>(y != 0)).item());  // zeros of x are not taken for dropped
   const auto recorded = d.mask;
   d.use(recorded);
   CHECK(check::difference(d(x), y) == "");
-  check::gradients([](const check::List& l) {
-    nn::MaskDropout<double> m(0.25);
-    m.use(l[1]);
-    return m(l[0]) * l[0];
-  }, check::List{check::uniform({2, 3}), check::uniform({2, 3}, 0, 1, 2)});
+  check::gradients(
+      [](const check::List& l) {
+        nn::MaskDropout<double> m(0.25);
+        m.use(l[1]);
+        return m(l[0]) * l[0];
+      },
+      check::List{check::uniform({2, 3}), check::uniform({2, 3}, 0, 1, 2)});
   d.mode = nn::MaskDropout<double>::Mode::off;
   CHECK(d(x).is_same(x));
   d.mode = nn::MaskDropout<double>::Mode::use, d.training = false;

@@ -30,12 +30,14 @@ TEST_CASE("DropConnect drops weights: mean and variance of its output, in traini
   CHECK(one.to_vector() != two.to_vector());
   layer.training = false;
   CHECK(check::difference(layer(x), mean) == "");
-  check::gradients([&](const check::List& l) {
-    manual_seed(2);
-    auto d = layer;
-    d.training = true, d.weight = l[1];
-    return d(l[0]);
-  }, check::List{x, check::uniform({3, 6}, -1, 1, 5)});
+  check::gradients(
+      [&](const check::List& l) {
+        manual_seed(2);
+        auto d = layer;
+        d.training = true, d.weight = l[1];
+        return d(l[0]);
+      },
+      check::List{x, check::uniform({3, 6}, -1, 1, 5)});
 }
 
 TEST_CASE("weight-drop: one mask for a sequence") {
@@ -44,7 +46,7 @@ TEST_CASE("weight-drop: one mask for a sequence") {
   const auto w = drop(ones<double>({50, 50}));
   CHECK(amax(w).item() == 2);
   auto h = ones<double>({1, 50});
-  for (int t = 0; t < 3; ++t) h = linear(h, w) * 0.02;                // the product W' W' W': one mask
+  for (int t = 0; t < 3; ++t) h = linear(h, w) * 0.02;  // the product W' W' W': one mask
   CHECK(check::difference(h, matmul(matmul(matmul(ones<double>({1, 50}), w.t()), w.t()), w.t()) * (0.02 * 0.02 * 0.02)) == "");
 }
 
@@ -64,7 +66,7 @@ TEST_CASE("quantisation noise: blocks, levels, and the gradient passes") {
   const auto w = check::leaf(check::uniform({20, 8}));
   const auto y = q(w);
   const auto changed = gradus::reshape(cast<double>(y.detach() != w.detach()), {20, 2, 4});
-  const auto block = mean(changed, -1);                                // all of a block, or none (up to a weight on a level)
+  const auto block = mean(changed, -1);  // all of a block, or none (up to a weight on a level)
   for (const double share : block.to_vector()) CHECK((share == 0 || share > 0.4));
   const double rate = mean(cast<double>(block != 0)).item();
   CHECK((rate > 0.2 && rate < 0.8));
@@ -122,13 +124,13 @@ TEST_CASE("the divergence of sparse variational dropout is the integral that it 
   const auto exact = [](double a) {
     double e = 0;
     const int n = 200000;
-    for (int i = 0; i < n; ++i) {                                     // midpoints in n, |n| < 9
+    for (int i = 0; i < n; ++i) {  // midpoints in n, |n| < 9
       const double x = -9 + 18 * (i + 0.5) / n;
       e += std::log(std::fabs(1 + std::sqrt(a) * x)) * std::exp(-0.5 * x * x) * 18 / n / std::sqrt(2 * 3.14159265358979323846);
     }
     return -0.5 * std::log(a) + e;
   };
-  const double limit = -0.5 * (0.57721566490153286 + std::log(2.0));   // E log |n|
+  const double limit = -0.5 * (0.57721566490153286 + std::log(2.0));  // E log |n|
   nn::SparseVariationalLinear<double> layer(1, 1);
   for (const double log_a : {-4.0, -1.0, 0.0, 1.0, 3.0}) {
     const double theta = 0.7;
@@ -145,12 +147,14 @@ TEST_CASE("sparse variational layer: local reparameterisation, pruning, gradient
   const auto mc = passes([&] { return layer(x); }, 40000);
   CHECK(check::difference(mc.mean, linear(x, layer.weight, layer.bias).detach(), 0, 0.02) == "");
   CHECK(check::difference(mc.variance, linear(square(x), exp(layer.log_sigma2)).detach(), 0.05, 0) == "");
-  check::gradients([](const check::List& l) {
-    manual_seed(11);
-    nn::SparseVariationalLinear<double> v(3, 2);
-    v.weight = l[1], v.log_sigma2 = l[2];
-    return sum(v(l[0])) + v.kl();
-  }, check::List{x, check::uniform({2, 3}, 0.3, 1, 3), check::uniform({2, 3}, -3, -1, 4)});
+  check::gradients(
+      [](const check::List& l) {
+        manual_seed(11);
+        nn::SparseVariationalLinear<double> v(3, 2);
+        v.weight = l[1], v.log_sigma2 = l[2];
+        return sum(v(l[0])) + v.kl();
+      },
+      check::List{x, check::uniform({2, 3}, 0.3, 1, 3), check::uniform({2, 3}, -3, -1, 4)});
   layer.weight = from_vector<double>({1, 1e-3, 1, 1, 1, 1e-3}, {2, 3});
   layer.training = false;
   CHECK(layer.sparsity() == Approx(1.0 / 3));
@@ -180,9 +184,9 @@ TEST_CASE("concrete dropout: gradients of rate and input, temporal masks, regula
   auto t = nn::ConcreteDropout<double>::temporal();
   CHECK((t.alpha().item() > 0.0099 && t.alpha().item() < 0.5001));
   const auto y = t(ones<double>({4, 30, 5}));
-  CHECK(check::difference(expand(select(y, 2, 0).reshape({4, 30, 1}), y.shape()), y) == "");   // constant over features
-  CHECK(var(select(y, 2, 0), 1).to_vector()[0] > 0);                                              // varies over time
-  CHECK(amax(y).item() <= 1);                                                                     // not rescaled
+  CHECK(check::difference(expand(select(y, 2, 0).reshape({4, 30, 1}), y.shape()), y) == "");  // constant over features
+  CHECK(var(select(y, 2, 0), 1).to_vector()[0] > 0);                                          // varies over time
+  CHECK(amax(y).item() <= 1);                                                                 // not rescaled
   t.training = false;
   CHECK(check::difference(t(ones<double>({1, 2, 3})), ones<double>({1, 2, 3})) == "");
   const double a = 0.3, entropy = a * std::log(a) + (1 - a) * std::log(1 - a);
@@ -214,8 +218,10 @@ TEST_CASE("information dropout: log-normal noise and its divergence") {
   CHECK(std::fabs(mean(y).item() - std::log(3.0)) < 5 * 0.5 / std::sqrt(static_cast<double>(kMany)));
   CHECK(std::fabs(var(y).item() - 0.25) < 0.01);
   CHECK(check::difference(d.kl(full<double>({2, 3}, std::log(0.35))), full<double>({2}, 3 * std::log(2.0))) == "");
-  check::gradients([&](const check::List& l) {
-    manual_seed(17);
-    return sum(d.forward(l[0], l[1])) + sum(d.kl(l[1]));
-  }, check::List{check::uniform({2, 3}), check::uniform({2, 3}, -2, -0.6, 3)});
+  check::gradients(
+      [&](const check::List& l) {
+        manual_seed(17);
+        return sum(d.forward(l[0], l[1])) + sum(d.kl(l[1]));
+      },
+      check::List{check::uniform({2, 3}), check::uniform({2, 3}, -2, -0.6, 3)});
 }

@@ -24,9 +24,9 @@ struct AttentionDropout : DropLayer<AttentionDropout> {
   }
 };
 
-/// Keys are dropped before the softmax, which makes up for them: logits of dropped keys become very negative, other ones for each
-/// query and head; no scaling, evaluation is the identity. Li et al., "DropKey for vision transformer", CVPR 2023. A row that
-/// loses all keys attends evenly.
+/// Keys are dropped before the softmax, which makes up for them: logits of dropped keys become very negative, other ones for
+/// each query and head; no scaling, evaluation is the identity. Li et al., "DropKey for vision transformer", CVPR 2023. A row
+/// that loses all keys attends evenly.
 struct DropKey : DropLayer<DropKey> {
   explicit DropKey(double p = 0.1, Where at = Where::current()) : DropLayer("DropKey", p, at) {}
   template <class T, class D>
@@ -36,8 +36,8 @@ struct DropKey : DropLayer<DropKey> {
   }
 };
 
-/// Whole heads of [B, nh, T, hs] (or probabilities [B, nh, T, S]), one fate a sample and head, the others scaled by 1 / (1 - p). Zhou,
-/// Ge, Xu, Wei, Zhou, "Scheduled DropHead", EMNLP Findings 2020; their schedule is set_dropout over time.
+/// Whole heads of [B, nh, T, hs] (or probabilities [B, nh, T, S]), one fate a sample and head, the others scaled by 1 / (1 -
+/// p). Zhou, Ge, Xu, Wei, Zhou, "Scheduled DropHead", EMNLP Findings 2020; their schedule is set_dropout over time.
 struct DropHead : DropLayer<DropHead> {
   explicit DropHead(double p = 0.1, Where at = Where::current()) : DropLayer("DropHead", p, at) {}
   template <class T, class D>

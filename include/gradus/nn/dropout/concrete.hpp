@@ -19,8 +19,8 @@ Tensor<T, D> relaxed_drop(const Tensor<T, D>& a, const Tensor<T, D>& u, double t
 }
 }  // namespace detail
 
-/// Gal, Hron, Kendall, "Concrete dropout", NeurIPS 2017: y = x (1 - z) / (1 - alpha), one z an element, or one along the `shared`
-/// axes; alpha is one learnt number. The loss gets regulariser() added, eq. 3 and 4:
+/// Gal, Hron, Kendall, "Concrete dropout", NeurIPS 2017: y = x (1 - z) / (1 - alpha), one z an element, or one along the
+/// `shared` axes; alpha is one learnt number. The loss gets regulariser() added, eq. 3 and 4:
 ///
 ///   weight_decay |W|^2 / (1 - alpha) + rate_decay K (alpha log alpha + (1 - alpha) log(1 - alpha))
 ///
@@ -32,7 +32,7 @@ template <class T = float, class D = Cpu>
 struct ConcreteDropout {
   using value_type = T;
   using device_type = D;
-  Tensor<T, D> logit;                 ///< [], alpha = sigmoid(logit)
+  Tensor<T, D> logit;  ///< [], alpha = sigmoid(logit)
   double tau = 0.1;
   Dims shared = Dims(Shape{});
   bool rescale = true;
@@ -56,7 +56,9 @@ struct ConcreteDropout {
 
   Tensor<T, D> alpha(Where at = Where::current()) const { return sigmoid(logit, at); }
   /// z for given uniforms.
-  Tensor<T, D> mask(const Tensor<T, D>& u, Where at = Where::current()) const { return detail::relaxed_drop(logit, u, tau, at); }
+  Tensor<T, D> mask(const Tensor<T, D>& u, Where at = Where::current()) const {
+    return detail::relaxed_drop(logit, u, tau, at);
+  }
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
     if (!training && !monte_carlo) return x;
     const RandomStream s = generator().draw();
@@ -74,7 +76,8 @@ struct ConcreteDropout {
   Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const { return forward(x, at); }
 
   /// alpha log alpha + (1 - alpha) log(1 - alpha), minus the entropy of a mask element: at most 0.
-  Tensor<T, D> negative_entropy(Where at = Where::current()) const {   // log alpha = -softplus(-a), log(1 - alpha) = -softplus(a)
+  Tensor<T, D> negative_entropy(
+      Where at = Where::current()) const {  // log alpha = -softplus(-a), log(1 - alpha) = -softplus(a)
     const auto p = alpha(at);
     return neg(add(mul(p, softplus(neg(logit, at), 1, at), at), mul(sub(1.0, p, at), softplus(logit, 1, at), at), at), at);
   }

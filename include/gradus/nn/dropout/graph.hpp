@@ -5,11 +5,12 @@
 
 namespace gradus::nn {
 
-/// Edges of an adjacency matrix [V, V] are removed with probability p, not scaled: normalise afterwards. `symmetric` removes both
-/// directions together. Rong, Huang, Xu, Huang, "DropEdge", ICLR 2020.
+/// Edges of an adjacency matrix [V, V] are removed with probability p, not scaled: normalise afterwards. `symmetric` removes
+/// both directions together. Rong, Huang, Xu, Huang, "DropEdge", ICLR 2020.
 struct DropEdge : DropLayer<DropEdge> {
   bool symmetric = true;
-  explicit DropEdge(double p = 0.5, bool symmetric = true, Where at = Where::current()) : DropLayer("DropEdge", p, at), symmetric(symmetric) {}
+  explicit DropEdge(double p = 0.5, bool symmetric = true, Where at = Where::current())
+      : DropLayer("DropEdge", p, at), symmetric(symmetric) {}
   template <class T, class D>
   Tensor<T, D> forward(const Tensor<T, D>& a, Where at = Where::current()) const {
     if (a.rank() != 2 || a.shape()[0] != a.shape()[1])
@@ -21,7 +22,8 @@ struct DropEdge : DropLayer<DropEdge> {
       const int64_t V = a.shape()[0];
       const auto i = arange<int64_t, D>(static_cast<double>(V), at);
       const auto upper = less_equal(gradus::reshape(i, {V, 1}, at), gradus::reshape(i, {1, V}, at), at);
-      return logical_or(logical_and(upper, m, at), logical_and(logical_not(upper, at), contiguous(transpose(m, 0, 1, at), at), at), at);
+      return logical_or(logical_and(upper, m, at),
+                        logical_and(logical_not(upper, at), contiguous(transpose(m, 0, 1, at), at), at), at);
     });
     return where(kept, a, 0.0, at);
   }
@@ -42,8 +44,8 @@ struct DropMessage : DropLayer<DropMessage> {
     return dropout(x, p, active(), at);
   }
 };
-/// Nodes [V, C] keep the previous layer's features with probability p: y = (1 - d) new + d old. Lu, Zhan, Guan et al., "SkipNode",
-/// 2021, uniform sampling; evaluation takes the new ones.
+/// Nodes [V, C] keep the previous layer's features with probability p: y = (1 - d) new + d old. Lu, Zhan, Guan et al.,
+/// "SkipNode", 2021, uniform sampling; evaluation takes the new ones.
 struct SkipNode : Dropping {
   explicit SkipNode(double p = 0.5, Where at = Where::current()) : Dropping("SkipNode", p, at) {}
   template <class T, class D>

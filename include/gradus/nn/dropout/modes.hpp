@@ -22,7 +22,7 @@ namespace gradus::nn {
 
 /// The members of a dropout layer.
 struct Dropping {
-  double p = 0.5;            ///< the probability of DROPPING
+  double p = 0.5;  ///< the probability of DROPPING
   bool training = true;
   bool monte_carlo = false;  ///< stays random in evaluation; train() and eval() leave it alone
 
@@ -76,20 +76,22 @@ inline double host_uniform() {
 }
 }  // namespace detail
 
-/// p = f(path, p now) for every dropout of the net, path as in "blocks.3.drop.p"; how many there are. Throws when there is none:
-/// a schedule without effect is a mistake.
+/// p = f(path, p now) for every dropout of the net, path as in "blocks.3.drop.p"; how many there are. Throws when there is
+/// none: a schedule without effect is a mistake.
 template <Module M, class F>
 requires std::invocable<F&, const std::string&, double> int64_t set_dropout(M& net, F f, Where at = Where::current()) {
   detail::RateVisitor v;
   v.f = f, v.at = at;
   v("", net);
-  if (v.found == 0) fail("set_dropout", "the net has no dropout", {{"net", detail::type_name(typeid(M))}}, "a layer with a rate", at);
+  if (v.found == 0)
+    fail("set_dropout", "the net has no dropout", {{"net", detail::type_name(typeid(M))}}, "a layer with a rate", at);
   return v.found;
 }
 /// p of every dropout in the net.
 template <Module M>
 int64_t set_dropout(M& net, double p, Where at = Where::current()) {
-  return set_dropout(net, [p](const std::string&, double) { return p; }, at);
+  return set_dropout(
+      net, [p](const std::string&, double) { return p; }, at);
 }
 /// Whether dropout layers stay random in evaluation; how many there are. Batch norm and the like follow eval() alone.
 template <Module M>
@@ -100,7 +102,7 @@ int64_t monte_carlo(M& net, bool on = true) {
   return v.found;
 }
 
-// -- schedules: t counts steps or epochs -----------------------------------------------------------------------------------
+// -- schedules: t counts steps or epochs --------------------------------------------------------------------------------------
 
 /// From `first` at t = 0 to `last` at t = T, `last` after.
 inline double linear_rate(double first, double last, double t, double T) {
@@ -111,7 +113,7 @@ inline double annealed_rate(double p, double t, double T) { return p * std::max(
 inline double early_rate(double p, double t, double t0) { return t < t0 ? p : 0; }
 inline double late_rate(double p, double t, double t0) { return t < t0 ? 0 : p; }
 
-// -- Monte Carlo -----------------------------------------------------------------------------------------------------------
+// -- Monte Carlo --------------------------------------------------------------------------------------------------------------
 
 /// Mean and variance of `passes` results, element by element; the variance divides by `passes`.
 template <class T, class D>

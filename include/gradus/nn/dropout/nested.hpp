@@ -17,7 +17,7 @@ namespace gradus::nn {
 struct PrefixLaw {
   enum class Kind { uniform, pow2, uniform_pow2, geometric, gaussian };
   Kind kind = Kind::uniform;
-  double parameter = 0;      ///< rho or sigma
+  double parameter = 0;  ///< rho or sigma
 
   static PrefixLaw uniform() { return {}; }
   static PrefixLaw pow2() { return {Kind::pow2}; }
@@ -55,7 +55,7 @@ struct PrefixLaw {
 
 /// The law of masks that are true for the first k units along `axis`; one k for all, or one an element of axis 0.
 struct PrefixMask {
-  std::vector<double> below;    // P(length <= j) for unit j = 0 ... N - 1
+  std::vector<double> below;  // P(length <= j) for unit j = 0 ... N - 1
   int axis = -1;
   bool per_sample = false;
 
@@ -74,9 +74,9 @@ struct PrefixMask {
   }
 };
 
-/// Keeps the first k of the N units of `axis` and sets the others to 0, or, where `fill` is a vector [C] over the last dimension,
-/// overwrites them with it (a learnt mask vector: tokens that are dropped carry nothing of the input, nor of their position).
-/// Evaluation keeps all, or `keep` units when that is set. p is not used: the law says how many are dropped.
+/// Keeps the first k of the N units of `axis` and sets the others to 0, or, where `fill` is a vector [C] over the last
+/// dimension, overwrites them with it (a learnt mask vector: tokens that are dropped carry nothing of the input, nor of their
+/// position). Evaluation keeps all, or `keep` units when that is set. p is not used: the law says how many are dropped.
 template <class T = float, class D = Cpu>
 struct NestedDropout {
   using value_type = T;
@@ -84,9 +84,9 @@ struct NestedDropout {
   int64_t N;
   PrefixLaw law;
   int axis = -1;
-  bool per_sample = false;       ///< one k an element of axis 0, not one for the batch
-  int64_t keep = 0;              ///< of evaluation; 0: all
-  Tensor<T, D> fill;             ///< a parameter, or undefined
+  bool per_sample = false;  ///< one k an element of axis 0, not one for the batch
+  int64_t keep = 0;         ///< of evaluation; 0: all
+  Tensor<T, D> fill;        ///< a parameter, or undefined
   bool training = true, monte_carlo = false;
 
   NestedDropout(int64_t N, PrefixLaw law, Where at = Where::current()) : N(N), law(law) {
@@ -112,7 +112,7 @@ struct NestedDropout {
     if (!training && !monte_carlo) return keep > 0 && keep < N ? first(x, keep, at) : x;
     const PrefixMask mask{below_, a, per_sample};
     const RandomStream s = generator().draw();
-    const auto kept = drop(x, mask, {}, s, at);       // first: drop_rest asks for the mask that this took down or used
+    const auto kept = drop(x, mask, {}, s, at);  // first: drop_rest asks for the mask that this took down or used
     return fill.defined() ? add(kept, drop_rest(x, mask, s, at), at) : kept;
   }
   /// The first k units as they are, the others dropped: what evaluation with `keep` = k gives.

@@ -14,9 +14,9 @@ inline Shape all_but_first(const AnyTensor& x) {
 }
 }  // namespace detail
 
-/// The branch of a residual block, one fate a sample: y_b = 0 with probability p, else x_b / (1 - p), x [B, ...]. Larsson et al.
-/// 2017; the residual form of Touvron et al. 2021 and timm. EfficientNet code calls this "drop connect": DropConnect is another
-/// thing (nn/dropout/weight.hpp).
+/// The branch of a residual block, one fate a sample: y_b = 0 with probability p, else x_b / (1 - p), x [B, ...]. Larsson et
+/// al. 2017; the residual form of Touvron et al. 2021 and timm. EfficientNet code calls this "drop connect": DropConnect is
+/// another thing (nn/dropout/weight.hpp).
 struct DropPath : DropLayer<DropPath> {
   explicit DropPath(double p = 0.1, Where at = Where::current()) : DropLayer("DropPath", p, at) {}
   template <class T, class D>
@@ -52,16 +52,16 @@ struct ScheduledDropPath : DropLayer<ScheduledDropPath> {
   }
 };
 
-/// A residual block whose branch is left out for a whole batch: y = x + b f(x), b ~ Bernoulli(1 - p); evaluation y = x + (1 - p)
-/// f(x). A dropped branch is not computed. Huang, Sun, Liu, Sedra, Weinberger, ECCV 2016; p rises linearly with depth, eq. 4:
-/// StochasticDepth::rate(l, L, p_L) = l / L p_L for blocks l = 1 ... L.
+/// A residual block whose branch is left out for a whole batch: y = x + b f(x), b ~ Bernoulli(1 - p); evaluation y = x + (1 -
+/// p) f(x). A dropped branch is not computed. Huang, Sun, Liu, Sedra, Weinberger, ECCV 2016; p rises linearly with depth, eq.
+/// 4: StochasticDepth::rate(l, L, p_L) = l / L p_L for blocks l = 1 ... L.
 struct StochasticDepth : Dropping {
   explicit StochasticDepth(double p, Where at = Where::current()) : Dropping("StochasticDepth", p, at) {}
   static double rate(int64_t l, int64_t L, double last) { return static_cast<double>(l) / static_cast<double>(L) * last; }
   template <class F, class T, class D>
   Tensor<T, D> forward(const Tensor<T, D>& x, F&& branch, Where at = Where::current()) const {
     if (!active()) return add(x, mul(branch(x), 1 - p, at), at);
-    if (gradus::detail::mask_tape) {               // masks are taken down or given: the branch is needed
+    if (gradus::detail::mask_tape) {  // masks are taken down or given: the branch is needed
       const Tensor<T, D> y = branch(x);
       Shape everything;
       for (int i = 0; i < y.rank(); ++i) everything.push_back(i);
@@ -107,7 +107,7 @@ struct FractalJoin : Dropping {
     if (n == 0) fail("FractalJoin", "nothing to join", {}, "at least one column", at);
     std::vector<bool> stays(n, true);
     if (active()) {
-      const auto any = static_cast<std::size_t>(detail::host_uniform() * static_cast<double>(n));   // global's, or the survivor
+      const auto any = static_cast<std::size_t>(detail::host_uniform() * static_cast<double>(n));  // global's, or the survivor
       std::size_t kept = 0;
       for (std::size_t i = 0; i < n; ++i) kept += stays[i] = global ? i == any : detail::host_uniform() >= p;
       if (kept == 0) stays[any] = true;

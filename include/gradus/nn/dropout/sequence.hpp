@@ -6,10 +6,11 @@
 
 namespace gradus::nn {
 
-// -- recurrent nets ----------------------------------------------------------------------------------------------------------
+// -- recurrent nets -----------------------------------------------------------------------------------------------------------
 
-/// One mask for all time steps of a sequence: x [B, T, C] shares it along axis 1 (`time_axis` 0 for [T, B, C]). Gal & Ghahramani, "A
-/// theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016 ("variational", "locked").
+/// One mask for all time steps of a sequence: x [B, T, C] shares it along axis 1 (`time_axis` 0 for [T, B, C]). Gal &
+/// Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", NeurIPS 2016 ("variational",
+/// "locked").
 struct LockedDropout : DropLayer<LockedDropout> {
   int time_axis = 1;
   explicit LockedDropout(double p = 0.5, int time_axis = 1, Where at = Where::current())
@@ -21,7 +22,8 @@ struct LockedDropout : DropLayer<LockedDropout> {
 };
 
 /// One mask until reset(): for solvers that apply a layer many times (deep equilibrium models; Bai et al. 2020), and for RNNs
-/// whose time loop is outside. The mask is that of the stream drawn by reset(); `shared` as in shared_dropout: {-1} drops tokens.
+/// whose time loop is outside. The mask is that of the stream drawn by reset(); `shared` as in shared_dropout: {-1} drops
+/// tokens.
 struct VariationalDropout : DropLayer<VariationalDropout> {
   Dims shared = Dims(Shape{});
   explicit VariationalDropout(double p = 0.5, const Dims& shared = Dims(Shape{}), Where at = Where::current())
@@ -48,8 +50,8 @@ struct RecurrentDropout : DropLayer<RecurrentDropout> {
   }
 };
 
-/// Units keep their previous value with probability p: h = d h_{t-1} + (1 - d) h_new; evaluation p h_{t-1} + (1 - p) h_new. Krueger
-/// et al., ICLR 2017.
+/// Units keep their previous value with probability p: h = d h_{t-1} + (1 - d) h_new; evaluation p h_{t-1} + (1 - p) h_new.
+/// Krueger et al., ICLR 2017.
 struct Zoneout : Dropping {
   explicit Zoneout(double p = 0.15, Where at = Where::current()) : Dropping("Zoneout", p, at) {}
   template <class T, class D>
@@ -59,7 +61,7 @@ struct Zoneout : Dropping {
   }
 };
 
-// -- tokens ------------------------------------------------------------------------------------------------------------------
+// -- tokens -------------------------------------------------------------------------------------------------------------------
 
 /// Tokens become `unknown` with probability p, except `padding`. Iyyer et al., ACL 2015; Bowman et al., CoNLL 2016.
 struct WordDropout : Dropping {
@@ -83,21 +85,23 @@ struct TokenDropout : DropLayer<TokenDropout> {
     return shared_dropout(x, p, -1, active(), at);
   }
 };
-/// ESM's form of it: positions whose token is `mask_token` are embedded as 0, and a sequence with a share m of such positions is
-/// scaled by (1 - `trained`) / (1 - m), trained = 0.15 * 0.8 being the share seen in training. Rives et al., PNAS 2021 (code).
+/// ESM's form of it: positions whose token is `mask_token` are embedded as 0, and a sequence with a share m of such positions
+/// is scaled by (1 - `trained`) / (1 - m), trained = 0.15 * 0.8 being the share seen in training. Rives et al., PNAS 2021
+/// (code).
 template <class T, class D>
-Tensor<T, D> mask_token_dropout(const Tensor<T, D>& x, const Tensor<int64_t, D>& tokens, int64_t mask_token, double trained = 0.12,
-                                Where at = Where::current()) {
+Tensor<T, D> mask_token_dropout(const Tensor<T, D>& x, const Tensor<int64_t, D>& tokens, int64_t mask_token,
+                                double trained = 0.12, Where at = Where::current()) {
   if (x.rank() != 3 || !(Shape{x.shape()[0], x.shape()[1]} == tokens.shape()))
-    fail("mask_token_dropout", "shapes do not match", {{"x", describe(x)}, {"tokens", describe(tokens)}}, "x [B, T, C], tokens [B, T]", at);
+    fail("mask_token_dropout", "shapes do not match", {{"x", describe(x)}, {"tokens", describe(tokens)}},
+         "x [B, T, C], tokens [B, T]", at);
   const auto masked = equal(tokens, static_cast<double>(mask_token), at);
-  const auto seen = sub(1.0, mean(cast<T>(masked, at), {-1}, true, at), at);                       // [B, 1]
+  const auto seen = sub(1.0, mean(cast<T>(masked, at), {-1}, true, at), at);  // [B, 1]
   const auto scale = mul(reciprocal(where(equal(seen, 0, at), 1.0, seen, at), at), 1 - trained, at);
   return mul(where(unsqueeze(masked, -1, at), 0.0, x, at), unsqueeze(scale, -1, at), at);
 }
 
-/// Whole words of the vocabulary: every use of a dropped word type is 0 in this batch, the others are scaled by 1 / (1 - p). The
-/// table [V, C] stays as it is; V numbers are drawn. Gal & Ghahramani 2016, section 4.2; Merity et al. 2018.
+/// Whole words of the vocabulary: every use of a dropped word type is 0 in this batch, the others are scaled by 1 / (1 - p).
+/// The table [V, C] stays as it is; V numbers are drawn. Gal & Ghahramani 2016, section 4.2; Merity et al. 2018.
 struct EmbeddingDropout : Dropping {
   explicit EmbeddingDropout(double p = 0.1, Where at = Where::current()) : Dropping("EmbeddingDropout", p, at) {}
   template <class T, class D>
@@ -109,8 +113,9 @@ struct EmbeddingDropout : Dropping {
   }
 };
 
-/// A random subset of tokens goes on, in their order: [B, T, C] -> [B, max(1, round((1 - p) T)), C], another subset for each sample; no
-/// scaling. The first `protect` tokens (a class token) always stay. Liu et al., "PatchDropout", WACV 2023. Evaluation: all.
+/// A random subset of tokens goes on, in their order: [B, T, C] -> [B, max(1, round((1 - p) T)), C], another subset for each
+/// sample; no scaling. The first `protect` tokens (a class token) always stay. Liu et al., "PatchDropout", WACV 2023.
+/// Evaluation: all.
 struct PatchDropout : DropLayer<PatchDropout> {
   int64_t protect = 0;
   explicit PatchDropout(double p = 0.5, int64_t protect = 0, Where at = Where::current())
@@ -124,14 +129,15 @@ struct PatchDropout : DropLayer<PatchDropout> {
   template <class D>
   Tensor<int64_t, D> chosen(int64_t B, int64_t T, Where at = Where::current()) const {
     const NoGrad guard;
-    auto score = rand<float, D>({B, T}, at);                                          // the smallest scores stay
+    auto score = rand<float, D>({B, T}, at);  // the smallest scores stay
     if (protect > 0) narrow(score, 1, 0, protect, 1, at).fill_(-1, at);
     return sort(narrow(argsort(score, 1, false, at), 1, 0, count(T), 1, at), 1, false, at).values;
   }
   template <class T, class D>
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
     if (x.rank() != 3 || x.shape()[1] < protect)
-      fail("PatchDropout", "no tokens", {{"x", describe(x)}, {"protect", std::to_string(protect)}}, "x [B, T, C], T >= protect", at);
+      fail("PatchDropout", "no tokens", {{"x", describe(x)}, {"protect", std::to_string(protect)}}, "x [B, T, C], T >= protect",
+           at);
     if (!active() || p == 0) return x;
     const auto index = unsqueeze(chosen<D>(x.shape()[0], x.shape()[1], at), -1, at);
     Shape shape = index.shape();
@@ -140,10 +146,11 @@ struct PatchDropout : DropLayer<PatchDropout> {
   }
 };
 
-// -- time steps, sources, conditions -------------------------------------------------------------------------------------------
+// -- time steps, sources, conditions ------------------------------------------------------------------------------------------
 
-/// Whole time steps of x [B, T, C], one fate a sample and step, without rescaling (on standardised inputs 0 is the mean). Miranda et
-/// al. 2025; with monte_carlo the samples measure the uncertainty that the input causes. Learnt rate: ConcreteDropout::temporal.
+/// Whole time steps of x [B, T, C], one fate a sample and step, without rescaling (on standardised inputs 0 is the mean).
+/// Miranda et al. 2025; with monte_carlo the samples measure the uncertainty that the input causes. Learnt rate:
+/// ConcreteDropout::temporal.
 struct TemporalDropout : DropLayer<TemporalDropout> {
   bool rescale = false;
   explicit TemporalDropout(double p = 0.3, bool rescale = false, Where at = Where::current())
@@ -155,9 +162,9 @@ struct TemporalDropout : DropLayer<TemporalDropout> {
   }
 };
 
-/// Whole inputs (sensors, modalities), one fate a sample and source; a sample that would lose all keeps one at random. Neverova,
-/// Wolf, Taylor, Nebout, "ModDrop", IEEE TPAMI 2016; with `rescale`, what is kept is multiplied by sources / kept, as in Liu,
-/// Siravuru, Prabhakar, Veloso, Kantor, "Learning end-to-end multimodal sensor policies", CoRL 2017 ("sensor dropout").
+/// Whole inputs (sensors, modalities), one fate a sample and source; a sample that would lose all keeps one at random.
+/// Neverova, Wolf, Taylor, Nebout, "ModDrop", IEEE TPAMI 2016; with `rescale`, what is kept is multiplied by sources / kept, as
+/// in Liu, Siravuru, Prabhakar, Veloso, Kantor, "Learning end-to-end multimodal sensor policies", CoRL 2017 ("sensor dropout").
 struct ModalityDropout : Dropping {
   bool rescale = false;
   explicit ModalityDropout(double p = 0.2, bool rescale = false, Where at = Where::current())
@@ -175,13 +182,14 @@ struct ModalityDropout : Dropping {
     if (sources.empty()) fail("ModalityDropout", "no sources", {}, "at least one", at);
     if (!active() || p == 0) return sources;
     const auto S = static_cast<int64_t>(sources.size()), B = sources[0].size(0, at);
-    auto factor = cast<T>(chosen<D>(B, S, at), at);                                                  // [B, S]
+    auto factor = cast<T>(chosen<D>(B, S, at), at);  // [B, S]
     if (rescale) factor = mul(factor, div(static_cast<double>(S), sum(factor, {1}, true, at), at), at);
     std::vector<Tensor<T, D>> kept;
     for (int64_t i = 0; i < S; ++i) {
       const auto& x = sources[static_cast<std::size_t>(i)];
       if (x.rank() < 1 || x.shape()[0] != B)
-        fail("ModalityDropout", "sources of different batches", {{"first", describe(sources[0])}, {"another", describe(x)}}, "one batch size", at);
+        fail("ModalityDropout", "sources of different batches", {{"first", describe(sources[0])}, {"another", describe(x)}},
+             "one batch size", at);
       Shape one = x.shape();
       for (int d = 1; d < one.n; ++d) one[d] = 1;
       kept.push_back(mul(x, gradus::reshape(select(factor, 1, i, at), one, at), at));
@@ -225,11 +233,12 @@ struct ConditionDropout : DropLayer<ConditionDropout<T, D>> {
     Shape one = c.shape();
     if (one.n > 0) one.erase(0);
     if (c.rank() < 1 || !(one == null.shape()))
-      fail("ConditionDropout", "the condition is of another shape", {{"c", describe(c)}, {"null", describe(null)}}, "c [B, shape of null]", at);
+      fail("ConditionDropout", "the condition is of another shape", {{"c", describe(c)}, {"null", describe(null)}},
+           "c [B, shape of null]", at);
   }
 };
 
-// -- stripes and spans ---------------------------------------------------------------------------------------------------------
+// -- stripes and spans --------------------------------------------------------------------------------------------------------
 
 namespace detail {
 /// Where position i of `extent` lies in one span a sample, of a width uniform in 0 ... `widest`: [B, extent].
@@ -243,8 +252,9 @@ Tensor<bool, D> random_span(int64_t B, int64_t extent, int64_t widest, Where at)
 }
 }  // namespace detail
 
-/// Stripes of a spectrogram x [B, F, T] are set to `fill`: `frequency_masks` of up to F0 rows, `time_masks` of up to min(T0, share T)
-/// columns, each with its own place for each sample. Park et al., "SpecAugment", Interspeech 2019; share: LibriSpeech policy.
+/// Stripes of a spectrogram x [B, F, T] are set to `fill`: `frequency_masks` of up to F0 rows, `time_masks` of up to min(T0,
+/// share T) columns, each with its own place for each sample. Park et al., "SpecAugment", Interspeech 2019; share: LibriSpeech
+/// policy.
 struct SpecAugment {
   int64_t frequency_masks = 2, F0 = 27, time_masks = 2, T0 = 100;
   double share = 1, fill = 0;
@@ -258,8 +268,7 @@ struct SpecAugment {
     for (int64_t m = 0; m < frequency_masks; ++m)
       y = where(unsqueeze(detail::random_span<D>(B, F, std::min(F0, F), at), 2, at), fill, y, at);
     const int64_t widest = std::min({T0, N, static_cast<int64_t>(share * static_cast<double>(N))});
-    for (int64_t m = 0; m < time_masks; ++m)
-      y = where(unsqueeze(detail::random_span<D>(B, N, widest, at), 1, at), fill, y, at);
+    for (int64_t m = 0; m < time_masks; ++m) y = where(unsqueeze(detail::random_span<D>(B, N, widest, at), 1, at), fill, y, at);
     return y;
   }
   void visit(auto&& f) { f("training", training); }

@@ -1,16 +1,17 @@
 // Ways to train with dropout: several masks a step, and agreement between masks.
 #pragma once
 #include <gradus/nn/dropout/unit.hpp>
-#include <gradus/ops/losses.hpp>
+#include <gradus/ops/losses/cross_entropy.hpp>
 
 namespace gradus::nn {
 
-/// M masks a step and one pass through what lies before: L = 1/M sum_m l(H(drop_m(h)), y). The losses are averaged, not the logits;
-/// the M copies are one batch of M B rows, copy by copy. Evaluation is one pass without masks. Inoue, "Multi-sample dropout for
-/// accelerated training and better generalization", 2019.
+/// M masks a step and one pass through what lies before: L = 1/M sum_m l(H(drop_m(h)), y). The losses are averaged, not the
+/// logits; the M copies are one batch of M B rows, copy by copy. Evaluation is one pass without masks. Inoue, "Multi-sample
+/// dropout for accelerated training and better generalization", 2019.
 struct MultiSampleDropout : Dropping {
   int64_t M = 8;
-  explicit MultiSampleDropout(double p = 0.5, int64_t M = 8, Where at = Where::current()) : Dropping("MultiSampleDropout", p, at), M(M) {
+  explicit MultiSampleDropout(double p = 0.5, int64_t M = 8, Where at = Where::current())
+      : Dropping("MultiSampleDropout", p, at), M(M) {
     if (M < 1) fail("MultiSampleDropout", "no copies", {{"M", std::to_string(M)}}, "at least 1", at);
   }
   /// M copies of h [B, ...] with independent masks: [M B, ...]; h itself in evaluation.
@@ -38,11 +39,13 @@ template <Floating T, class D>
 Tensor<T, D> r_drop_loss(const Tensor<T, D>& a, const Tensor<T, D>& b, const Tensor<int64_t, D>& y, double alpha = 1,
                          Where at = Where::current()) {
   if (!(a.shape() == b.shape()))
-    fail("r_drop_loss(a, b, y)", "two passes of different shapes", {{"a", describe(a)}, {"b", describe(b)}}, "equal shapes [N, C]", at);
+    fail("r_drop_loss(a, b, y)", "two passes of different shapes", {{"a", describe(a)}, {"b", describe(b)}},
+         "equal shapes [N, C]", at);
   const auto la = log_softmax(a, 1, at), lb = log_softmax(b, 1, at);
   // KL(a || b) + KL(b || a) = sum (p_a - p_b)(log p_a - log p_b)
   const auto apart = sum(mul(sub(exp(la, at), exp(lb, at), at), sub(la, lb, at), at), {1}, false, at);
-  return add(add(cross_entropy(a, y, {}, at), cross_entropy(b, y, {}, at), at), mul(mean(apart, {}, false, at), alpha / 2, at), at);
+  return add(add(cross_entropy(a, y, {}, at), cross_entropy(b, y, {}, at), at), mul(mean(apart, {}, false, at), alpha / 2, at),
+             at);
 }
 
 }  // namespace gradus::nn

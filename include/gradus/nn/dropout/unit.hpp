@@ -28,7 +28,8 @@ struct Dropout : DropLayer<Dropout> {
 /// 2015 ("spatial dropout").
 template <int n>
 struct ChannelDropout : DropLayer<ChannelDropout<n>> {
-  explicit ChannelDropout(double p = 0.5, Where at = Where::current()) : DropLayer<ChannelDropout<n>>("ChannelDropout", p, at) {}
+  explicit ChannelDropout(double p = 0.5, Where at = Where::current())
+      : DropLayer<ChannelDropout<n>>("ChannelDropout", p, at) {}
   template <class T, class D>
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
     if (x.rank() != n + 1 && x.rank() != n + 2)
@@ -86,7 +87,8 @@ struct GaussianNoise {
   double deviation = 0.1;
   bool training = true, monte_carlo = false;
   explicit GaussianNoise(double deviation, Where at = Where::current()) : deviation(deviation) {
-    if (!(deviation >= 0)) fail("GaussianNoise", "not a deviation", {{"deviation", std::to_string(deviation)}}, "deviation >= 0", at);
+    if (!(deviation >= 0))
+      fail("GaussianNoise", "not a deviation", {{"deviation", std::to_string(deviation)}}, "deviation >= 0", at);
   }
   template <class T, class D>
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
@@ -108,8 +110,9 @@ struct GaussianNoise {
 ///   sample   psi ~ Bernoulli(1 - p), kept in `mask` (what was sampled, not where y is 0)
 ///   use      psi = `mask`, any real numbers; differentiable in x and in psi
 ///   off      y = x
-/// Evaluation is `off`. Scheliga, Maeder, Seeland, "Dropout is NOT all you need to prevent gradient leakage", AAAI 2023, optimise
-/// psi together with the input. For nets that use other layers: track_dropout_mask and use_dropout_mask (ops/mask.hpp).
+/// Evaluation is `off`. Scheliga, Maeder, Seeland, "Dropout is NOT all you need to prevent gradient leakage", AAAI 2023,
+/// optimise psi together with the input. For nets that use other layers: track_dropout_mask and use_dropout_mask
+/// (ops/mask.hpp).
 template <class T = float, class D = Cpu>
 struct MaskDropout : DropLayer<MaskDropout<T, D>> {
   using value_type = T;
@@ -124,7 +127,8 @@ struct MaskDropout : DropLayer<MaskDropout<T, D>> {
     if (!this->active() || mode == Mode::off) return x;
     const Outcome o{gradus::detail::keep_scale(this->p)};
     if (mode == Mode::use) {
-      if (!mask.defined()) fail("MaskDropout", "no mask to use", {{"x", describe(x)}}, "use(mask), or a run in mode sample before", at);
+      if (!mask.defined())
+        fail("MaskDropout", "no mask to use", {{"x", describe(x)}}, "use(mask), or a run in mode sample before", at);
       return drop_with(x, mask, o, at);
     }
     const RandomStream s = generator().draw();

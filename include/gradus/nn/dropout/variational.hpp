@@ -6,8 +6,8 @@
 
 namespace gradus::nn {
 
-/// Multiplicative noise N(1, alpha) on activations x [..., C] with learnt alpha <= 1, one number or one a feature. Kingma, Salimans,
-/// Welling, "Variational dropout and the local reparameterization trick", NeurIPS 2015, section 3.2; eq. 14 for
+/// Multiplicative noise N(1, alpha) on activations x [..., C] with learnt alpha <= 1, one number or one a feature. Kingma,
+/// Salimans, Welling, "Variational dropout and the local reparameterization trick", NeurIPS 2015, section 3.2; eq. 14 for
 ///
 ///   -KL(q(w | alpha) || log-uniform) = 1/2 log alpha + c1 alpha + c2 alpha^2 + c3 alpha^3 + constant
 ///
@@ -16,12 +16,13 @@ template <class T = float, class D = Cpu>
 struct VariationalGaussianDropout {
   using value_type = T;
   using device_type = D;
-  Tensor<T, D> log_alpha;   ///< [] or [C]
+  Tensor<T, D> log_alpha;  ///< [] or [C]
   bool training = true, monte_carlo = false;
 
   /// Starts from the variance of dropout with p; C = 0: one number for all features.
   explicit VariationalGaussianDropout(double p = 0.5, int64_t C = 0, Where at = Where::current()) {
-    if (!(p > 0 && p <= 0.5)) fail("VariationalGaussianDropout", "not a rate", {{"p", std::to_string(p)}}, "0 < p <= 1/2: alpha <= 1", at);
+    if (!(p > 0 && p <= 0.5))
+      fail("VariationalGaussianDropout", "not a rate", {{"p", std::to_string(p)}}, "0 < p <= 1/2: alpha <= 1", at);
     log_alpha = full<T, D>(C > 0 ? Shape{C} : Shape{}, std::log(p / (1 - p)), at);
     log_alpha.requires_grad_();
   }
@@ -58,7 +59,8 @@ struct SparseVariationalLinear {
 
   SparseVariationalLinear(int64_t in, int64_t out, Where at = Where::current()) {
     if (in < 1 || out < 1)
-      fail("SparseVariationalLinear", "no features", {{"in", std::to_string(in)}, {"out", std::to_string(out)}}, "at least 1 of each", at);
+      fail("SparseVariationalLinear", "no features", {{"in", std::to_string(in)}, {"out", std::to_string(out)}},
+           "at least 1 of each", at);
     weight = init::fan_in_uniform<T, D>({out, in}, static_cast<double>(in), at);
     log_sigma2 = full<T, D>({out, in}, -10, at);
     bias = zeros<T, D>({out}, at);
@@ -74,7 +76,7 @@ struct SparseVariationalLinear {
       return linear(x, where(noise_only, 0.0, weight, at), bias, at);
     }
     const auto mean = linear(x, weight, bias, at);
-    const auto variance = add(linear(square(x, at), exp(log_sigma2, at), {}, at), 1e-8, at);   // no sqrt'(0)
+    const auto variance = add(linear(square(x, at), exp(log_sigma2, at), {}, at), 1e-8, at);  // no sqrt'(0)
     const auto n = NormalFactor{0, 1}.template factor<T, D>(mean.shape(), generator().draw(), at);
     return add(mean, mul(sqrt(variance, at), n, at), at);
   }

@@ -7,8 +7,9 @@
 
 namespace gradus::nn {
 
-/// Weights themselves: W with entries 0 with probability p, else W / (1 - p). Called once a sequence it is weight-drop: every time
-/// step then sees one mask. Merity, Keskar, Socher, "Regularizing and optimizing LSTM language models" (AWD-LSTM), ICLR 2018.
+/// Weights themselves: W with entries 0 with probability p, else W / (1 - p). Called once a sequence it is weight-drop: every
+/// time step then sees one mask. Merity, Keskar, Socher, "Regularizing and optimizing LSTM language models" (AWD-LSTM), ICLR
+/// 2018.
 ///
 ///   const auto w_hh = drop(cell.weight_hh);             // once
 ///   for (t...) std::tie(h, c) = lstm_step(x_t, h, c, w_ih, w_hh);
@@ -20,9 +21,9 @@ struct WeightDrop : DropLayer<WeightDrop> {
   }
 };
 
-/// A linear layer that drops weights, not units: y = x (M * W)^T / (1 - p) + b, one mask a call. Wan, Zeiler, Zhang, LeCun, Fergus,
-/// ICML 2013. In evaluation either the mean weights (`moments` off), or, as in the paper's section 4.2, a normal draw with the
-/// mean and variance of each unit's input, averaged over `draws` after the activation (done by the caller: sample()).
+/// A linear layer that drops weights, not units: y = x (M * W)^T / (1 - p) + b, one mask a call. Wan, Zeiler, Zhang, LeCun,
+/// Fergus, ICML 2013. In evaluation either the mean weights (`moments` off), or, as in the paper's section 4.2, a normal draw
+/// with the mean and variance of each unit's input, averaged over `draws` after the activation (done by the caller: sample()).
 template <class T = float, class D = Cpu>
 struct DropConnect : DropLayer<DropConnect<T, D>> {
   using value_type = T;
@@ -56,7 +57,7 @@ struct Mixout : Dropping {
   Tensor<T, D> forward(const Tensor<T, D>& w, const Tensor<T, D>& w0, Where at = Where::current()) const {
     if (!active() || p == 0) return w;
     if (p == 1) return w0;
-    return add(dropout(sub(w, w0, at), p, true, at), w0, at);   // m (W - W0) / (1 - p) + W0: the same
+    return add(dropout(sub(w, w0, at), p, true, at), w0, at);  // m (W - W0) / (1 - p) + W0: the same
   }
 };
 
@@ -94,8 +95,8 @@ struct QuantNoise : DropLayer<QuantNoise> {
   }
 };
 
-/// Of each row of W the share `targeted` with the smallest |w| may be dropped, with probability p; what stays is not scaled, so a
-/// net can be pruned there afterwards. Gomez, Zhang, Swersky, Gal, Hinton, "Targeted dropout", 2018. Evaluation: W.
+/// Of each row of W the share `targeted` with the smallest |w| may be dropped, with probability p; what stays is not scaled, so
+/// a net can be pruned there afterwards. Gomez, Zhang, Swersky, Gal, Hinton, "Targeted dropout", 2018. Evaluation: W.
 struct TargetedDropout : DropLayer<TargetedDropout> {
   double targeted = 0.5;
   explicit TargetedDropout(double p = 0.5, double targeted = 0.5, Where at = Where::current())
@@ -107,7 +108,7 @@ struct TargetedDropout : DropLayer<TargetedDropout> {
     if (!active()) return w;
     if (w.rank() < 1) fail("TargetedDropout", "no rows", {{"w", describe(w)}}, "w [..., in]", at);
     const auto chance = no_grad([&] {
-      const auto rank = argsort(argsort(abs(w.detach(), at), -1, false, at), -1, false, at);   // 0: the smallest
+      const auto rank = argsort(argsort(abs(w.detach(), at), -1, false, at), -1, false, at);  // 0: the smallest
       const auto small = less(rank, std::floor(targeted * static_cast<double>(w.shape().back())), at);
       return mul(cast<T>(small, at), p, at);
     });
@@ -121,7 +122,7 @@ struct GradientDropout : DropLayer<GradientDropout> {
   explicit GradientDropout(double p = 0.5, Where at = Where::current()) : DropLayer("GradientDropout", p, at) {}
   template <class T, class D>
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
-    return training && p > 0 ? straight_through(dropout(x, p, true, at), x, at) : x;   // x forward, the mask backward
+    return training && p > 0 ? straight_through(dropout(x, p, true, at), x, at) : x;  // x forward, the mask backward
   }
 };
 
