@@ -200,6 +200,24 @@ def dropout(make, n):
     return Work(make.forward(lambda x: make.F.dropout(x, 0.1, training=True), make.normal(n)), bytes=2 * n * make.size)
 
 
+@case("bw.dropout2d", *sizes("N C H W", (64, 64, 32, 32)))
+def dropout2d(make, N, C, H, W):
+    return Work(make.forward(lambda x: make.F.dropout2d(x, 0.1, training=True), make.normal(N, C, H, W)), bytes=2 * N * C * H * W * make.size)
+
+
+@case("bw.dropout2d_fb", *sizes("N C H W", (64, 64, 32, 32)))
+def dropout2d_backward(make, N, C, H, W):
+    x = make.normal(N, C, H, W, grad=True)
+    return Work(make.backward(lambda t: make.F.dropout2d(t, 0.1, training=True), x, dy=make.like(x)), bytes=4 * N * C * H * W * make.size)
+
+
+@case("loss.ctc_fb", *sizes("T N C S", (200, 16, 32, 40), (800, 16, 128, 120)))
+def ctc(make, T, N, C, S):
+    labels = make.torch.randint(1, C, (N, S))
+    times, lengths = make.torch.full((N,), T), make.torch.full((N,), S)
+    return Work(make.backward(lambda x: make.F.ctc_loss(make.F.log_softmax(x, -1), labels, times, lengths), make.normal(T, N, C, grad=True)))
+
+
 ROWS = sizes("rows cols", (4096, 1024))
 MATRICES = sizes("rows cols", (4096, 1024), (4096, 4096))
 

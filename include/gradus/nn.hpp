@@ -1,4 +1,4 @@
-// Layers. nn/module.hpp says what a module is.
+// Layers. nn/module.hpp says what a module is; all dropout variants: nn/dropout.hpp.
 #pragma once
 #include <gradus/nn/activation.hpp>
 #include <gradus/nn/adaptive_softmax.hpp>
@@ -7,6 +7,8 @@
 #include <gradus/nn/call.hpp>
 #include <gradus/nn/conv.hpp>
 #include <gradus/nn/dit.hpp>
+#include <gradus/nn/dropout/path.hpp>
+#include <gradus/nn/dropout/unit.hpp>
 #include <gradus/nn/embedding_bag.hpp>
 #include <gradus/nn/flow.hpp>
 #include <gradus/nn/init.hpp>

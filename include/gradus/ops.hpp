@@ -5,6 +5,7 @@
 #include <gradus/ops/binary.hpp>
 #include <gradus/ops/conv.hpp>
 #include <gradus/ops/create.hpp>
+#include <gradus/ops/dropout.hpp>
 #include <gradus/ops/einsum.hpp>
 #include <gradus/ops/elementwise.hpp>
 #include <gradus/ops/extra.hpp>
@@ -15,6 +16,7 @@
 #include <gradus/ops/linalg.hpp>
 #include <gradus/ops/losses.hpp>
 #include <gradus/ops/map.hpp>
+#include <gradus/ops/mask.hpp>
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/mixed.hpp>
 #include <gradus/ops/norm.hpp>

@@ -895,6 +895,54 @@ def modules():
          dict(input=bag, weight=real(5, 3), offsets=ints(0, 2, 2, 5), weights=real(6)), dict(mode="sum"))
 
 
+def ctc_of_logits(log_probs, **attrs):
+    """ctc_loss of log_softmax(log_probs, -1), times 1"""
+    inputs = {k: attrs.pop(k) for k in ("targets", "input_lengths", "target_lengths")}
+    return F.ctc_loss(F.log_softmax(log_probs, -1), **inputs, **attrs)
+
+
+def distillation(student, teacher, T):
+    """T^2 kl_div(log_softmax(student / T), softmax(teacher / T), reduction="batchmean")"""
+    return T * T * F.kl_div(F.log_softmax(student / T, -1), F.softmax(teacher / T, -1), reduction="batchmean")
+
+
+def focal(input, target, gamma, alpha):
+    """alpha_t (1 - p_t)^gamma bce, the mean (torchvision.ops.sigmoid_focal_loss)"""
+    p, ce = torch.sigmoid(input), F.binary_cross_entropy_with_logits(input, target, reduction="none")
+    p_t, a_t = p * target + (1 - p) * (1 - target), alpha * target + (1 - alpha) * (1 - target)
+    return (a_t * (1 - p_t) ** gamma * ce).mean()
+
+
+def nt_xent(a, b, temperature):
+    """cross_entropy of cosines / temperature over the 2 N rows of both views, the row itself left out"""
+    z = F.normalize(torch.cat([a, b]), dim=1)
+    n = len(a)
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(2 * n, dtype=torch.bool), -math.inf)
+    return F.cross_entropy(logits, torch.cat([torch.arange(n) + n, torch.arange(n)]))
+
+
+def barlow(a, b):
+    """Zbontar et al., algorithm 1: batch_norm without weights, cross-correlation, lambda 5e-3"""
+    c = F.batch_norm(a, None, None, training=True).T @ F.batch_norm(b, None, None, training=True) / len(a)
+    off = c - torch.diag(torch.diagonal(c))
+    return (torch.diagonal(c) - 1).pow(2).sum() + 5e-3 * off.pow(2).sum()
+
+
+def vicreg(a, b):
+    """Bardes et al., algorithm 1: weights 25, 25, 1"""
+    loss = 25 * F.mse_loss(a, b)
+    for z in (a, b):
+        loss = loss + 25 * F.relu(1 - torch.sqrt(z.var(0) + 1e-4)).mean() / 2
+        cov = torch.cov(z.T)
+        loss = loss + (cov - torch.diag(torch.diagonal(cov))).pow(2).sum() / z.shape[1]
+    return loss
+
+
+def dpo(chosen, rejected, ref_chosen, ref_rejected, beta):
+    """-logsigmoid(beta ((chosen - ref_chosen) - (rejected - ref_rejected))), the mean"""
+    return -F.logsigmoid(beta * ((chosen - ref_chosen) - (rejected - ref_rejected))).mean()
+
+
 def losses():
     GROUP[0] = "losses"
     reductions = "none mean sum".split()
@@ -960,6 +1008,26 @@ def losses():
          dict(p=1, margin=1.0))
     case("ctc_loss", F.ctc_loss, dict(log_probs=real(5, 2, 4, lo=-3, hi=-0.3), targets=given([[1, 2, 2], [3, 1, 0]], i64),
          input_lengths=ints(5, 4), target_lengths=ints(3, 2)), dict(blank=0, reduction="sum"), smooth=False)
+    for r in reductions:
+        case("ctc_loss.logits_" + r, noted(ctc_of_logits), dict(log_probs=real(6, 3, 4), targets=given([[1, 2, 2], [3, 1, 0], [2, 0, 0]], i64),
+             input_lengths=ints(6, 4, 5), target_lengths=ints(3, 2, 1)), dict(blank=0, reduction=r))
+        case("poisson_nll_loss." + r, F.poisson_nll_loss, dict(input=real(2, 3, lo=0.2, hi=3), target=real(2, 3, lo=0, hi=4)),
+             dict(log_input=False, full=True, eps=1e-4, reduction=r), fixed=("target",))
+        case("gaussian_nll_loss." + r, F.gaussian_nll_loss, dict(input=real(2, 3), target=real(2, 3), var=real(2, 3, lo=0.3, hi=2)),
+             dict(full=False, reduction=r))
+        case("multilabel_soft_margin_loss." + r, F.multilabel_soft_margin_loss, dict(input=real(2, 3), target=given([[1.0, 0, 1], [0, 0, 1]])),
+             dict(reduction=r), fixed=("target",))
+        case("triplet_margin_loss." + r, F.triplet_margin_loss, dict(anchor=real(2, 3), positive=real(2, 3), negative=real(2, 3)),
+             dict(margin=4.0, p=2.0, swap=True, reduction=r))
+        case("multi_margin_loss." + r, F.multi_margin_loss, dict(input=given([[0.1, 0.45, 0.9], [1.3, -0.5, 0.6]]), target=ints(1, 0),
+             weight=given([0.5, 2.0, 1.5])), dict(p=2, margin=0.8, reduction=r), fixed=("weight",))
+    case("distillation", noted(distillation), dict(student=real(3, 4), teacher=real(3, 4)), dict(T=3.0))
+    case("sigmoid_focal_loss", noted(focal), dict(input=real(2, 3), target=given([[1.0, 0, 1], [0, 0, 1]])), dict(gamma=1.5, alpha=0.25),
+         fixed=("target",))
+    case("nt_xent_loss", noted(nt_xent), dict(a=real(4, 3), b=real(4, 3)), dict(temperature=0.5))
+    case("barlow_twins_loss", noted(barlow), dict(a=real(5, 3), b=real(5, 3)))
+    case("vicreg_loss", noted(vicreg), dict(a=real(5, 3), b=real(5, 3)))
+    case("dpo_loss", noted(dpo), dict(chosen=real(4), rejected=real(4), ref_chosen=real(4), ref_rejected=real(4)), dict(beta=0.3))
 
 
 # ---- recording ------------------------------------------------------------------------------------------------------

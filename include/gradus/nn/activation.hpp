@@ -1,8 +1,7 @@
-// Layers without parameters, for use in Sequential: activations, dropout, flatten.
+// Layers without parameters, for use in Sequential: activations, flatten.
 #pragma once
 #include <gradus/nn/call.hpp>
 #include <gradus/ops/activation.hpp>
-#include <gradus/ops/random.hpp>
 
 namespace gradus::nn {
 
@@ -207,28 +206,6 @@ struct Snake : Layer<Snake<T, D>, T, D> {
   explicit Snake(const Snake<U, E>& o, Where at = Where::current()) : a(converted<T, D>(o.a, at)) {}
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const { return snake(x, a, at); }
   void visit(auto&& f) { f("a", a); }
-};
-
-/// Srivastava et al. 2014: 0 with probability p, else x / (1 - p); x itself in evaluation.
-struct Dropout {
-  double p = 0.5;  ///< the probability of DROPPING
-  bool training = true;
-
-  explicit Dropout(double p = 0.5, Where at = Where::current()) : p(p) { gradus::detail::check_probability("Dropout", p, at); }
-  template <class T, class D>
-  Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
-    return dropout(x, p, training, at);
-  }
-  template <class T, class D>
-  Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const {
-    return forward(x, at);
-  }
-  void visit(auto&& f) { f("training", training); }
-  std::string about() const {
-    char text[32];
-    std::snprintf(text, sizeof text, "p = %g", p);
-    return text;
-  }
 };
 
 /// [B, ...] to [B, C].

@@ -11,6 +11,7 @@
 #pragma once
 #include <gradus/nn/attention.hpp>
 #include <gradus/ops/activation.hpp>
+#include <gradus/ops/dropout.hpp>
 
 namespace gradus::nn {
 

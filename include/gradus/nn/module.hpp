@@ -7,9 +7,10 @@
 //   };
 //
 // f takes a parameter (a tensor), a buffer (a tensor and the tag `nn::buffer`: state that is saved, not trained), a switch
-// (`bool& training`), a sub-module, or a std::vector of them. Everything here is a free function over visit: parameters(net),
-// state_dict(net), train(net), eval(net), freeze(net, "encoder"), summary(net), tree(net). A copy of a module shares its
-// tensors, as a copy of a tensor does: `head.weight = embedding.weight` ties two layers, and parameters() has that tensor once.
+// (`bool& training`), a rate (a number and the tag `nn::rate`), a sub-module, or a std::vector of them. Everything here is a
+// free function over visit: parameters(net), state_dict(net), train(net), eval(net), freeze(net, "encoder"), summary(net),
+// tree(net). A copy of a module shares its tensors, as a copy of a tensor does: `head.weight = embedding.weight` ties two
+// layers, and parameters() has that tensor once.
 //
 // Another device: a layer of this library whose last template arguments are <T, D> is moved by to<Cuda>(layer). For any other
 // module, write it as a template over D, build it there and take the values: copy_state(cpu_net, cuda_net).
@@ -33,6 +34,12 @@ namespace gradus::nn {
 struct BufferTag {};
 /// Marks a tensor as state: f("running_mean", running_mean, nn::buffer).
 inline constexpr BufferTag buffer{};
+struct RateTag {};
+/// Marks a number that schedules change while training: f("p", p, nn::rate) of a dropout.
+inline constexpr RateTag rate{};
+struct StaysTag {};
+/// Marks the switch that keeps a layer random in evaluation: f("monte_carlo", monte_carlo, nn::stays).
+inline constexpr StaysTag stays{};
 
 class Visitor;
 /// What has members to name.
@@ -61,6 +68,8 @@ class Visitor {
   /// A tensor; `path` as in "0.weight".
   virtual void tensor(const std::string& path, AnyTensor& x, bool is_buffer) = 0;
   virtual void flag(const std::string& path, bool& value) { (void)path, (void)value; }
+  virtual void number(const std::string& path, double& value) { (void)path, (void)value; }      ///< a rate
+  virtual void stays_random(const std::string& path, bool& value) { (void)path, (void)value; }
   /// A module begins and ends; `about` is what it says of itself.
   virtual void enter(const std::string& path, const std::string& type, const std::string& about) {
     (void)path, (void)type, (void)about;
@@ -76,6 +85,8 @@ class Visitor {
     visit_tensor(name, x, true);
   }
   void operator()(const std::string& name, bool& value) { flag(path_ + name, value); }
+  void operator()(const std::string& name, bool& value, StaysTag) { stays_random(path_ + name, value); }
+  void operator()(const std::string& name, double& value, RateTag) { number(path_ + name, value); }
   template <Module M>
   void operator()(const std::string& name, M& m) {
     const std::size_t before = path_.size();

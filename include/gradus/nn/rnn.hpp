@@ -10,7 +10,7 @@
 // All start uniform in +-1 / sqrt(H). x [B, T, in] -> y [B, T, H] or, of both directions, [B, T, 2 H].
 #pragma once
 #include <gradus/nn/linear.hpp>
-#include <gradus/ops/random.hpp>
+#include <gradus/ops/dropout.hpp>
 #include <gradus/ops/unstack.hpp>
 
 namespace gradus::nn {

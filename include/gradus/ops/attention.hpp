@@ -14,9 +14,9 @@
 
 #include <gradus/kernels/attention.hpp>
 #include <gradus/ops/create.hpp>
+#include <gradus/ops/dropout.hpp>
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/norm.hpp>
-#include <gradus/ops/random.hpp>
 #include <gradus/ops/shape.hpp>
 
 namespace gradus {
@@ -361,7 +361,8 @@ namespace detail {
 template <class T, class D>
 Tensor<T, D> run_attention(AttentionCase<T, D> c, Where at) {
   const bool packed = c.q_start.defined();
-  if (c.form == AttentionForm::formula) return packed ? packed_by_formula(c, at) : attention_by_formula(c, at);
+  // Masks that are taken down or given are those of all weights: only the formula has them in hand.
+  if (c.form == AttentionForm::formula || (c.g.dropout > 0 && mask_tape)) return packed ? packed_by_formula(c, at) : attention_by_formula(c, at);
   using A = compute_t<T>;
   c.q = dense_rows(c.q, at), c.k = dense_rows(c.k, at), c.v = dense_rows(c.v, at);
   for (auto* x : {&c.bias, &c.sink, &c.slopes})

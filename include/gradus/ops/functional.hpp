@@ -2,10 +2,13 @@
 //
 // f takes and returns one Tensor<T, D>. Results carry a history when create_graph is set.
 #pragma once
+#include <optional>
+
 #include <gradus/autograd/engine.hpp>
 #include <gradus/core/random.hpp>
 #include <gradus/ops/shape.hpp>
 #include <gradus/ops/create.hpp>
+#include <gradus/ops/mask_tape.hpp>
 
 namespace gradus {
 
@@ -77,13 +80,12 @@ template <class F, class T, class D> struct CheckpointNode final : Node {
   std::function<Tensor<T, D>(const Tensor<T, D>&)> f;
   Saved<T, D> x{this, "x"};
   Generator random;
+  std::optional<detail::MaskTape> masks;         // those that use_dropout_mask gave to the first run
   void backward(const AnyTensor& g) override {
     const bool record = grad_enabled();
     const GradMode on(true);
-    const Generator now = std::exchange(generator(), random);
     const Tensor<T, D> v = x.get(), leaf = record ? v : detail::fresh_leaf(v);
-    const auto y = f(leaf);
-    generator() = now;
+    const auto y = again(leaf);
     if (record) {
       accumulate(0, grad(y, leaf, {.gradients = {g}, .create_graph = true}, at));
       return;
@@ -91,6 +93,16 @@ template <class F, class T, class D> struct CheckpointNode final : Node {
     y.backward(BackwardOptions{.gradient = g}, at);       // parameters inside f get their gradients here
     const NoGrad off;
     if (leaf.grad().defined()) accumulate(0, leaf.grad());
+  }
+
+ private:
+  Tensor<T, D> again(const Tensor<T, D>& leaf) const {
+    std::optional<detail::MaskTape> tape = masks;
+    const detail::MaskTapeScope scope(tape ? &*tape : nullptr);
+    const Generator now = std::exchange(generator(), random);
+    const auto y = f(leaf);
+    generator() = now;
+    return y;
   }
 };
 /// f(x) without keeping what f's backward needs: f runs twice, memory is that of x and y. Parameters that f uses get their
@@ -101,9 +113,11 @@ template <class F, class T, class D> Tensor<T, D> checkpoint(F f, const Tensor<T
     return f(x);
   }
   const Generator random = generator();
+  std::optional<detail::MaskTape> masks;
+  if (detail::mask_tape && detail::mask_tape->replay) masks = *detail::mask_tape;
   const auto y = no_grad([&] { return clone(f(x.detach()), at); });
   auto& node = detail::record<CheckpointNode<F, T, D>>(y, at, x);
-  node.f = f, node.x = x, node.random = random;
+  node.f = f, node.x = x, node.random = random, node.masks = std::move(masks);
   return y;
 }
 

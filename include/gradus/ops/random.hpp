@@ -1,7 +1,6 @@
-// Random tensors and dropout. Every number is a function of (seed, stream, index) (I5): manual_seed(s) sets the seed, each call
+// Random tensors. Every number is a function of (seed, stream, index) (I5): manual_seed(s) sets the seed, each call
 // takes the next stream. The same numbers come for any number of threads.
 #pragma once
-#include <gradus/kernels/dropout.hpp>
 #include <gradus/kernels/random.hpp>
 #include <gradus/ops/reduce.hpp>
 
@@ -114,32 +113,6 @@ template <Floating T, class D> Tensor<int64_t, D> multinomial(const Tensor<T, D>
   Tensor<int64_t, D> y(Shape{w.shape()[0], k}, at);
   kernels::random_multinomial(D{}, w.data(), y.data(), w.shape()[0], w.shape()[1], k, replacement, generator().draw());
   return y;
-}
-
-// -- dropout: Srivastava et al. 2014. Here p is the probability of DROPPING; what stays is scaled by 1 / (1 - p). ----------------
-
-template <class T, class D> Tensor<T, D> dropout(const Tensor<T, D>& x, double p, RandomStream stream, Where at = Where::current());
-template <class T, class D> struct DropoutNode final : Node {
-  double p = 0;
-  RandomStream stream;               // the mask is made again, not stored (I5)
-  void backward(const AnyTensor& dy) override { accumulate(0, dropout(Tensor<T, D>(dy.ref()), p, stream, at)); }
-};
-/// With the mask of a given stream: equal streams give equal masks.
-template <class T, class D> Tensor<T, D> dropout(const Tensor<T, D>& x, double p, RandomStream stream, Where at) {
-  detail::check_probability("dropout", p, at);
-  const auto xc = contiguous(x, at);
-  Tensor<T, D> y(x.shape(), at);
-  kernels::dropout<T>(D{}, xc.data(), y.data(), y.numel(), p, stream);
-  if (detail::wants_grad(xc)) {
-    auto& node = detail::record<DropoutNode<T, D>>(y, at, xc);
-    node.p = p, node.stream = stream;
-  }
-  return y;
-}
-/// y = 0 with probability p, else x / (1 - p); x itself in evaluation.
-template <Floating T, class D> Tensor<T, D> dropout(const Tensor<T, D>& x, double p, bool training = true, Where at = Where::current()) {
-  detail::check_probability("dropout", p, at);
-  return training && p > 0 ? dropout(x, p, generator().draw(), at) : x;
 }
 
 }  // namespace gradus
