@@ -65,12 +65,13 @@ struct KVCache {
 /// What a call may give besides x.
 template <class T, class D>
 struct AttentionCall {
-  Tensor<T, D> context = {};              ///< [B, S, context features]: keys and values from there
-  Tensor<bool, D> padding = {};           ///< [B, S]: false where a key is padding
-  Tensor<bool, D> mask = {};              ///< broadcast to [B, nh, T, S]: false where nothing is attended to
-  Tensor<T, D> bias = {};                 ///< broadcast to [B, nh, T, S]
-  KVCache<T, D>* cache = nullptr;         ///< x holds the tokens after those of the cache
-  const RopeTable<T, D>* rope = nullptr;  ///< for the tokens of x; made from the options when not given
+  Tensor<T, D> context = {};       ///< [B, S, context features]: keys and values from there
+  Tensor<bool, D> padding = {};    ///< [B, S]: false where a key is padding
+  Tensor<bool, D> mask = {};       ///< broadcast to [B, nh, T, S]: false where nothing is attended to
+  Tensor<T, D> bias = {};          ///< broadcast to [B, nh, T, S]
+  KVCache<T, D>* cache = nullptr;  ///< x holds the tokens after those of the cache
+  const RopeTable<T, D>* rope =
+      nullptr;  ///< [T, R / 2], or [B, T, R / 2] where samples have positions of their own; made when not given
   Tensor<T, D>* probabilities = nullptr;  ///< receives the weights [B, nh, T, S]
 };
 
@@ -151,7 +152,9 @@ struct MultiHeadAttention {
     }
     if (options.rope > 0) {
       const auto turn = [&](const RopeTable<T, D>& t) { query = rope(query, t, at), key = rope(key, t, at); };
-      if (call.rope) turn(*call.rope);
+      if (call.rope && call.rope->cos.rank() == 3)
+        turn({unsqueeze(call.rope->cos, 1, at), unsqueeze(call.rope->sin, 1, at), call.rope->pairs});
+      else if (call.rope) turn(*call.rope);
       else
         turn(rope_table<T, D>(call.cache ? call.cache->length : 0, length, options.rope, options.rope_base, options.rope_pairs,
                               1, at));
