@@ -309,6 +309,28 @@ case("conv2d.fwd", *IMAGES, dtypes="f32 bf16")(convolution(False))
 case("conv2d.fwdbwd", *IMAGES, dtypes="f32 bf16")(convolution(True))
 
 
+def attention(fused, backward):
+    def prepare(make, b, h, t, d):
+        q, k, v = (make.normal(b, h, t, d, grad=backward) for _ in range(3))
+
+        def composed(q, k, v):
+            scores = (q @ k.transpose(-1, -2)) * d ** -0.5
+            hidden = make.torch.ones(t, t, dtype=make.torch.bool).triu(1)
+            return make.F.softmax(scores.masked_fill(hidden, float("-inf")), -1) @ v
+        f = (lambda q, k, v: make.F.scaled_dot_product_attention(q, k, v, is_causal=True)) if fused else composed
+        flops = 2 * b * h * t * t * d
+        if not backward:
+            return Work(make.forward(f, q, k, v), flops=flops)
+        return Work(make.backward(f, q, k, v, dy=make.like(q)), flops=3.5 * flops)
+    return prepare
+
+
+ATTENTION = sizes("b h t d", (4, 8, 256, 64), (4, 8, 1024, 64))
+case("attn.fwd", *ATTENTION)(attention(True, False))
+case("attn.fwdbwd", *ATTENTION)(attention(True, True))
+case("attn_composed.fwdbwd", *ATTENTION)(attention(False, True))
+
+
 @case("ce.fwdbwd", *sizes("tokens vocab", (2048, 32768)), dtypes="f32 bf16")
 def cross_entropy(make, tokens, vocab):
     target = make.classes(tokens, vocab)

@@ -14,6 +14,7 @@
 #include <gradus/ops/index.hpp>
 #include <gradus/ops/interpolate.hpp>
 #include <gradus/ops/linalg.hpp>
+#include <gradus/ops/linear_attention.hpp>
 #include <gradus/ops/losses.hpp>
 #include <gradus/ops/map.hpp>
 #include <gradus/ops/mask.hpp>

@@ -76,6 +76,33 @@ TEST_CASE("a cache gives what the whole sequence gives") {
   CHECK(check::contains(check::error_of([&] { m.forward(narrow(x, 1, 0, 1), {.cache = &cache}); }), "keeps no gradients"));
 }
 
+TEST_CASE("positions of each sample, as when parts of a prompt stand side by side") {
+  manual_seed(5);
+  Mha m(8, 2, {.rope = 4});
+  const auto x = check::uniform({2, 3, 8});
+  const auto table = rope_table<double>(Tensor<double>{{0, 1, 2}, {0, 5, 1}}, 4);
+  const auto y = m.forward(x, {.rope = &table});
+  CHECK(check::difference(narrow(y, 0, 0, 1), m(narrow(x, 0, 0, 1))) == "");
+  // Attention without a mask does not know the order of tokens beyond their positions.
+  const auto swapped = rope_table<double>(Tensor<double>{{0, 1, 5}}, 4);
+  const Tensor<int64_t> order{0, 2, 1};
+  const auto z = m.forward(index_select(narrow(x, 0, 1, 1), 1, order), {.rope = &swapped});
+  CHECK(check::difference(index_select(z, 1, order), narrow(y, 0, 1, 1), 1e-11, 1e-12) == "");
+}
+
+TEST_CASE("packed sequences are what each is alone") {
+  manual_seed(6);
+  Mha m(8, 4, {.kv_heads = 2, .causal = true, .qk_norm = nn::QkNorm::rms, .sink = nn::SinkKind::learned, .rope = 2});
+  const auto x = check::uniform({7, 8});
+  const auto y = m.forward_packed(x, from_vector<int64_t>({0, 3, 7}));
+  CHECK(check::difference(narrow(y, 0, 0, 3), squeeze(m(unsqueeze(narrow(x, 0, 0, 3), 0)), 0)) == "");
+  CHECK(check::difference(narrow(y, 0, 3, 4), squeeze(m(unsqueeze(narrow(x, 0, 3, 4), 0)), 0)) == "");
+  CHECK(check::contains(check::error_of([&] {
+                          m.forward_packed(unsqueeze(x, 0), from_vector<int64_t>({0, 7}));
+                        }),
+                        "not packed sequences"));
+}
+
 TEST_CASE("gradients of multi-head attention") {
   manual_seed(3);
   Mha m(4, 2, {.kv_heads = 1, .causal = true, .qk_norm = nn::QkNorm::cosine, .sink = nn::SinkKind::learned});

@@ -22,6 +22,15 @@ TEST_CASE("resizing, pixels, borders, patches") {
   CHECK(check::difference(patches(x), transpose(gradus::flatten(y, 2), 1, 2), 1e-12, 1e-13) == "");
 }
 
+TEST_CASE("squeeze and excitation") {
+  manual_seed(3);
+  nn::SqueezeExcitation<double> se(8, 4);
+  const auto x = check::uniform({2, 8, 3, 3});
+  const auto factor = sigmoid(se.excite(relu(se.squeeze(mean(x, {2, 3})))));
+  CHECK(check::difference(se(x), x * gradus::reshape(factor, {2, 8, 1, 1})) == "");
+  CHECK(nn::parameter_count(se) == 8 * 2 + 2 + 2 * 8 + 8);
+}
+
 TEST_CASE("blocks of a U-Net") {
   manual_seed(2);
   nn::UNetBlock<double> block(4, 6, 3), plain(4, 4);

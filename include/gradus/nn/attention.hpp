@@ -65,12 +65,13 @@ struct KVCache {
 /// What a call may give besides x.
 template <class T, class D>
 struct AttentionCall {
-  Tensor<T, D> context = {};              ///< [B, S, context features]: keys and values from there
-  Tensor<bool, D> padding = {};           ///< [B, S]: false where a key is padding
-  Tensor<bool, D> mask = {};              ///< broadcast to [B, nh, T, S]: false where nothing is attended to
-  Tensor<T, D> bias = {};                 ///< broadcast to [B, nh, T, S]
-  KVCache<T, D>* cache = nullptr;         ///< x holds the tokens after those of the cache
-  const RopeTable<T, D>* rope = nullptr;  ///< for the tokens of x; made from the options when not given
+  Tensor<T, D> context = {};       ///< [B, S, context features]: keys and values from there
+  Tensor<bool, D> padding = {};    ///< [B, S]: false where a key is padding
+  Tensor<bool, D> mask = {};       ///< broadcast to [B, nh, T, S]: false where nothing is attended to
+  Tensor<T, D> bias = {};          ///< broadcast to [B, nh, T, S]
+  KVCache<T, D>* cache = nullptr;  ///< x holds the tokens after those of the cache
+  const RopeTable<T, D>* rope =
+      nullptr;  ///< [T, R / 2], or [B, T, R / 2] where samples have positions of their own; made when not given
   Tensor<T, D>* probabilities = nullptr;  ///< receives the weights [B, nh, T, S]
 };
 
@@ -151,7 +152,9 @@ struct MultiHeadAttention {
     }
     if (options.rope > 0) {
       const auto turn = [&](const RopeTable<T, D>& t) { query = rope(query, t, at), key = rope(key, t, at); };
-      if (call.rope) turn(*call.rope);
+      if (call.rope && call.rope->cos.rank() == 3)
+        turn({unsqueeze(call.rope->cos, 1, at), unsqueeze(call.rope->sin, 1, at), call.rope->pairs});
+      else if (call.rope) turn(*call.rope);
       else
         turn(rope_table<T, D>(call.cache ? call.cache->length : 0, length, options.rope, options.rope_base, options.rope_pairs,
                               1, at));
@@ -171,6 +174,38 @@ struct MultiHeadAttention {
   }
   Tensor<T, D> operator()(const Tensor<T, D>& x, const AttentionCall<T, D>& call = {}, Where at = Where::current()) const {
     return forward(x, call, at);
+  }
+  /// Self-attention of sequences end to end: x [rows, C], sequence b in the rows start[b] ... start[b + 1] - 1 -> [rows, C].
+  /// Gives what forward gives each sequence alone. Without qk_norm = cosine and sink = key_value.
+  Tensor<T, D> forward_packed(const Tensor<T, D>& x, const Tensor<int64_t, D>& start, Where at = Where::current()) const {
+    if (x.rank() != 2 || x.shape()[1] != q.weight.size(1) || options.qk_norm == QkNorm::cosine ||
+        options.sink == SinkKind::key_value)
+      fail("MultiHeadAttention", "not packed sequences", {{"x", describe(x)}, {"start", describe(start)}},
+           "x [rows, " + std::to_string(q.weight.size(1)) + "], neither cosine attention nor a learnt key", at);
+    const auto heads = [&](const Tensor<T, D>& y, int64_t n) { return gradus::reshape(y, {x.shape()[0], n, hs}, at); };
+    auto query = heads(q.forward(x, at), nh), key = heads(k.forward(x, at), nkv);
+    if (options.qk_norm == QkNorm::rms) query = rms_norm(query, q_norm, 1e-6, at), key = rms_norm(key, k_norm, 1e-6, at);
+    if (options.rope > 0) {
+      std::vector<double> position;  // from the start of each row's sequence
+      const auto first = start.to_vector();
+      for (std::size_t b = 0; b + 1 < first.size(); ++b)
+        for (int64_t i = first[b]; i < first[b + 1]; ++i) position.push_back(static_cast<double>(i - first[b]));
+      const auto table = rope_table<T>(to_device<D>(from_vector<double>(position, at), at), options.rope, options.rope_base,
+                                       options.rope_pairs, 1, at);
+      const auto turn = [&](const Tensor<T, D>& y) { return transpose(rope(transpose(y, 0, 1, at), table, at), 0, 1, at); };
+      query = turn(query), key = turn(key);
+    }
+    AttentionOptions<T, D> o{.causal = options.causal,
+                             .left = options.left,
+                             .right = options.right,
+                             .softcap = options.softcap,
+                             .dropout = training ? options.dropout : 0.0,
+                             .form = options.form == AttentionForm::formula ? AttentionForm::formula : AttentionForm::flash};
+    if (options.alibi) o.slopes = alibi_slopes<T, D>(nh, at);
+    if (options.sink == SinkKind::zero) o.sink = zeros<T, D>({nh}, at);
+    if (options.sink == SinkKind::learned) o.sink = sink;
+    const auto y = packed_attention(query, key, heads(v.forward(x, at), nkv), start, start, o, at);
+    return out.forward(gradus::reshape(y, {x.shape()[0], nh * hs}, at), at);
   }
   void visit(auto&& f) {
     f("q", q), f("k", k), f("v", v), f("out", out), f("q_norm", q_norm), f("k_norm", k_norm), f("log_scale", log_scale);

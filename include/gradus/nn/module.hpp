@@ -12,6 +12,9 @@
 // tree(net). A copy of a module shares its tensors, as a copy of a tensor does: `head.weight = embedding.weight` ties two
 // layers, and parameters() has that tensor once.
 //
+// Hooks: Sequential holds its modules as AnyModule, which has before_forward and after_forward; a member that should have hooks
+// can be one, `AnyModule<float> fc = nn::Linear{784, 128}`. Gradients have register_hook (autograd/engine.hpp).
+//
 // Another device: a layer of this library whose last template arguments are <T, D> is moved by to<Cuda>(layer). For any other
 // module, write it as a template over D, build it there and take the values: copy_state(cpu_net, cuda_net).
 #pragma once

@@ -62,6 +62,26 @@ struct PatchEmbedding : Layer<PatchEmbedding<T, D>, T, D> {
   void visit(auto&& f) { f("proj", proj); }
 };
 
+/// Hu, Shen, Sun 2018: x times sigmoid(W2 relu(W1 mean of x over space)), a factor a channel of x [N, C, in...].
+template <class T = float, class D = Cpu>
+struct SqueezeExcitation : Layer<SqueezeExcitation<T, D>, T, D> {
+  Linear<T, D> squeeze, excite;
+  explicit SqueezeExcitation(int64_t C, int64_t reduction = 16, bool bias = true, Where at = Where::current())
+      : squeeze(C, C / reduction > 0 ? C / reduction : 1, bias, at),
+        excite(C / reduction > 0 ? C / reduction : 1, C, bias, at) {}
+  template <class U, class E>
+  explicit SqueezeExcitation(const SqueezeExcitation<U, E>& o, Where at = Where::current())
+      : squeeze(o.squeeze, at), excite(o.excite, at) {}
+  Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
+    const auto pooled = mean(gradus::flatten(x, 2, -1, at), {-1}, false, at);
+    Shape per_channel{x.size(0), x.size(1)};
+    for (int i = 2; i < x.rank(); ++i) per_channel.push_back(1);
+    const auto factor = sigmoid(excite.forward(relu(squeeze.forward(pooled, at), at), at), at);
+    return mul(x, gradus::reshape(factor, per_channel, at), at);
+  }
+  void visit(auto&& f) { f("squeeze", squeeze), f("excite", excite); }
+};
+
 /// The residual block of a U-Net for diffusion, Ho, Jain, Abbeel 2020, appendix B:
 /// skip(x) + conv2(dropout(silu(norm2(conv1(silu(norm1(x))) + time(silu(t)))))); x [B, in, H, W], t [B, time] -> [B, out, H,
 /// W].
