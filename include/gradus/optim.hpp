@@ -1,5 +1,6 @@
 // Optimizers and schedules.
 #pragma once
 #include <gradus/optim/adam.hpp>
+#include <gradus/optim/clip.hpp>
 #include <gradus/optim/schedule.hpp>
 #include <gradus/optim/sgd.hpp>
