@@ -109,6 +109,33 @@ template <class T> void adam_step(Cpu, const ParamRef<T>* params, int64_t count,
                          });
 }
 
+namespace detail {
+// The rule by value: behind a reference, its factors would have to be reloaded after each store.
+template <class Rule, class T, class A>
+inline void rule_loop(T* __restrict p, const T* __restrict g, A* __restrict s0, A* __restrict s1, A* __restrict s2,
+                      A* __restrict s3, int64_t n, const Rule rule) {
+  for (int64_t i = 0; i < n; ++i) {
+    A s[4] = {s0[i]}, pi = static_cast<A>(p[i]);
+    if constexpr (Rule::states > 1) s[1] = s1[i];
+    if constexpr (Rule::states > 2) s[2] = s2[i];
+    if constexpr (Rule::states > 3) s[3] = s3[i];
+    rule(pi, static_cast<A>(g[i]), s);
+    p[i] = static_cast<T>(pi), s0[i] = s[0];
+    if constexpr (Rule::states > 1) s1[i] = s[1];
+    if constexpr (Rule::states > 2) s2[i] = s[2];
+    if constexpr (Rule::states > 3) s3[i] = s[3];
+  }
+}
+}  // namespace detail
+
+template <class Rule, class T> void fused_step(Cpu, const ParamRef<T>* params, int64_t count, const Rule& rule) {
+  detail::for_each_chunk(detail::chunk_table(params, count), params,
+                         [&](int64_t, const ParamRef<T>& r, int64_t begin, int64_t end) {
+                           const auto at = [&](compute_t<T>* s) { return s ? s + begin : nullptr; };
+                           detail::rule_loop(r.p + begin, r.g + begin, at(r.s0), at(r.s1), at(r.s2), at(r.s3), end - begin, rule);
+                         });
+}
+
 template <class T> double grad_square_sum(Cpu, const ParamRef<T>* params, int64_t count) {
   const auto first = detail::chunk_table(params, count);
   std::vector<double> partial(static_cast<std::size_t>(first.back()));
@@ -133,6 +160,13 @@ template <class... T> void* optim_floating() {   // taking the addresses instant
 }
 }  // namespace
 extern void* const gradus_optim_instances[] = {optim_floating<float, double, bf16, half>()};
+#define GRADUS_INSTANTIATE(Rule)                                                       \
+  template void fused_step(Cpu, const ParamRef<float>*, int64_t, const Rule&);         \
+  template void fused_step(Cpu, const ParamRef<double>*, int64_t, const Rule&);        \
+  template void fused_step(Cpu, const ParamRef<bf16>*, int64_t, const Rule&);          \
+  template void fused_step(Cpu, const ParamRef<half>*, int64_t, const Rule&);
+GRADUS_OPTIM_RULES(GRADUS_INSTANTIATE)
+#undef GRADUS_INSTANTIATE
 #endif
 
 }  // namespace gradus::kernels

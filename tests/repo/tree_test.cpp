@@ -23,10 +23,11 @@ const std::map<std::string, std::set<std::string>> arrows = {
     {"autograd", {"core", "kernels", "tensor"}},
     {"ops", {"core", "kernels", "tensor", "autograd"}},
     {"nn", {"core", "tensor", "autograd", "ops"}},
-    {"optim", {"core", "kernels", "tensor", "autograd", "nn"}},      // nn: the parameters of a module
+    {"optim", {"core", "kernels", "tensor", "autograd", "ops", "nn"}},   // nn: the parameters of a module
     {"io", {"core", "tensor"}},
     {"data", {"core", "kernels", "tensor", "autograd", "ops", "io"}},   // kernels: the random order of batches; ops: the factories
     {"app", {"core", "io"}},                                    // knows no model and no data set
+    {"training", {"core", "tensor", "autograd", "ops", "nn", "optim", "io", "data", "app"}},   // around a loop, never the loop
     {"interop", {"core", "tensor"}},
     {"debug", {"core", "kernels", "tensor", "autograd", "ops", "nn", "optim", "io"}},   // included by no header
 };

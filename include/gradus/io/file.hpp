@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <gradus/core/error.hpp>
@@ -45,25 +46,55 @@ inline std::string read_text(const std::filesystem::path& path, Where at = Where
   return s;
 }
 
-/// Writes a temporary file beside `path` and renames it, so that `path` holds the old bytes or all of the new ones,
+/// A file that is written beside `path` and renamed by commit(), so that `path` holds the old bytes or all of the new ones,
 /// also when the process is killed in between. Missing parent directories are made.
-inline void write_atomically(const std::filesystem::path& path, std::span<const uint8_t> bytes, Where at = Where::current()) {
-  namespace fs = std::filesystem;
-  std::error_code ec;
-  if (path.has_parent_path()) fs::create_directories(path.parent_path(), ec);
-  const fs::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
-  const auto failed = [&](const char* what) {
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path, Where at = Where::current())
+      : path_(path), temporary_(path.string() + ".tmp" + std::to_string(::getpid())), at_(at) {
+    std::error_code ec;
+    if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), ec);
+    file_.reset(std::fopen(temporary_.c_str(), "wb"));
+    if (!file_) failed("cannot create the file");
+  }
+  AtomicFile(const AtomicFile&) = delete;
+  ~AtomicFile() {
+    if (!file_) return;
+    file_.reset();
+    std::error_code ec;
+    std::filesystem::remove(temporary_, ec);
+  }
+  void write(const void* data, std::size_t n) {
+    if (n > 0 && std::fwrite(data, 1, n, file_.get()) != n) failed("writing failed");
+  }
+  void commit() {
+    if (std::fflush(file_.get()) != 0 || ::fsync(::fileno(file_.get())) != 0) failed("writing failed");
+    file_.reset();
+    if (std::rename(temporary_.c_str(), path_.c_str()) != 0) failed("cannot rename the finished file");
+    // The new name survives a power failure once the directory is on disk too; a system that refuses has no way to say so.
+    const std::filesystem::path directory = path_.has_parent_path() ? path_.parent_path() : ".";
+    if (const int d = ::open(directory.c_str(), O_RDONLY); d >= 0) ::fsync(d), ::close(d);
+  }
+
+ private:
+  [[noreturn]] void failed(const char* what) {
     const std::string reason = std::strerror(errno);
-    fs::remove(temporary, ec);
-    fail("write file", what, {{"file", path.string()}, {"reason", reason}},
-         "a directory that can be written to, with free space", at);
-  };
-  File f(std::fopen(temporary.c_str(), "wb"));
-  if (!f) failed("cannot create the file");
-  if (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), f.get()) != bytes.size()) failed("writing failed");
-  if (std::fflush(f.get()) != 0 || ::fsync(::fileno(f.get())) != 0) failed("writing failed");
-  f.reset();
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) failed("cannot rename the finished file");
+    file_.reset();
+    std::error_code ec;
+    std::filesystem::remove(temporary_, ec);
+    fail("write file", what, {{"file", path_.string()}, {"reason", reason}},
+         "a directory that can be written to, with free space", at_);
+  }
+  std::filesystem::path path_, temporary_;
+  Where at_;
+  File file_;
+};
+
+/// All bytes at once, by way of AtomicFile.
+inline void write_atomically(const std::filesystem::path& path, std::span<const uint8_t> bytes, Where at = Where::current()) {
+  AtomicFile f(path, at);
+  f.write(bytes.data(), bytes.size());
+  f.commit();
 }
 
 inline void write_atomically(const std::filesystem::path& path, std::string_view text, Where at = Where::current()) {

@@ -4,6 +4,7 @@
 //   adam    g += wd p  (Kingma and Ba 2015), or p -= lr wd p (decoupled: AdamW, Loshchilov and Hutter 2019)
 //           m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  u = amsgrad ? max(u, v) : v
 //           p -= lr (m / c1) / (sqrt(u / c2) + eps),    c1 = 1 - b1^t,  c2 = 1 - b2^t
+//   rules   any other element-wise method: kernels/optim_rules.hpp
 //
 // T: float, double, bf16, half. States are in compute_t<T>.
 #pragma once
@@ -11,10 +12,12 @@
 
 #include <gradus/core/device.hpp>
 #include <gradus/core/dtype.hpp>
+#include <gradus/kernels/optim_rules.hpp>
 
 namespace gradus::kernels {
 
-/// One tensor of n elements. s0: momentum b, or Adam's m; s1: Adam's v; s2: amsgrad's u. Unused states may be nullptr.
+/// One tensor of n elements. s0: momentum b, or Adam's m; s1: Adam's v; s2: amsgrad's u; a rule says what its states are.
+/// Unused states may be nullptr.
 template <class T> struct ParamRef {
   T* p;
   const T* g;
@@ -22,6 +25,7 @@ template <class T> struct ParamRef {
   compute_t<T>* s1;
   compute_t<T>* s2;
   int64_t n;
+  compute_t<T>* s3 = nullptr;
 };
 
 struct SgdRule {
@@ -42,6 +46,9 @@ template <class T> void sgd_step(Cuda, const ParamRef<T>* params, int64_t count,
 /// s0 and s1 are needed, s2 for amsgrad.
 template <class T> void adam_step(Cpu, const ParamRef<T>* params, int64_t count, const AdamRule& rule);
 template <class T> void adam_step(Cuda, const ParamRef<T>* params, int64_t count, const AdamRule& rule);
+/// rule(p, g, s) for each element of each tensor. Rule is one of GRADUS_OPTIM_RULES.
+template <class Rule, class T> void fused_step(Cpu, const ParamRef<T>* params, int64_t count, const Rule& rule);
+template <class Rule, class T> void fused_step(Cuda, const ParamRef<T>* params, int64_t count, const Rule& rule);
 /// sum over all tensors of g^2, in double and in a fixed order: for clipping by the global norm.
 template <class T> double grad_square_sum(Cpu, const ParamRef<T>* params, int64_t count);
 template <class T> double grad_square_sum(Cuda, const ParamRef<T>* params, int64_t count);
