@@ -24,7 +24,7 @@ import gdb.types
 LIMIT = 1 << 20          # elements that statistics look at
 DTYPES = [("float32", 4, "f"), ("float64", 8, "d"), ("bfloat16", 2, "H"), ("float16", 2, "e"),
           ("int64", 8, "q"), ("int32", 4, "i"), ("uint8", 1, "B"), ("bool", 1, "B")]
-DEVICES = ["cpu", "cuda:0"]
+DEVICES = ["cpu", "cuda"]
 MAGIC = 0x64617267
 
 
@@ -944,10 +944,38 @@ X may be the name of a parameter; LOSS may be left out while a backward pass run
             print("%-12s %s  %s" % ("|dy| %.4g" % math.hypot(*norms) if norms else "|dy| -", node.title(), node.shape()))
 
 
+HEADERS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def is_ours(frame):
+    name = frame.name() or "?"
+    if re.match(r"(gradus|std)::|\?$|_|raise", name):
+        return True
+    function = frame.function()                      # where it is defined, whatever was put inline here
+    return function is None or function.symtab.fullname().startswith((HEADERS + os.sep, "/usr/include/"))
+
+
+def on_stop(event):
+    """After the SIGTRAP of debug::TraceNan: up to the first frame that is the user's."""
+    if isinstance(event, gdb.BreakpointEvent):
+        return
+    frame, depth = gdb.newest_frame(), 0
+    while frame is not None and depth < 6 and "stop_at_bad_value" not in (frame.name() or ""):
+        frame, depth = frame.older(), depth + 1
+    if frame is None or depth >= 6:
+        return
+    while frame.older() is not None and is_ours(frame):
+        frame = frame.older()
+    frame.select()
+    print("gradus: stopped by TraceNan; the line that made the value, or that started the backward pass:")
+    gdb.execute("frame")
+
+
 def register():
     objfile = gdb.current_objfile()
     gdb.printing.register_pretty_printer(objfile, Printers(), replace=True)
     gdb.events.new_objfile.connect(lambda event: (_offsets.clear(), Node._names.clear()))
+    gdb.events.stop.connect(on_stop)
     for command in (Gradus, Graph, BreakBackward, NextGrad, StepGrad, Grads, Why):
         command()
 

@@ -14,7 +14,7 @@ import lldb
 
 DTYPES = [("float32", 4, "f"), ("float64", 8, "d"), ("bfloat16", 2, "H"), ("float16", 2, "e"),
           ("int64", 8, "q"), ("int32", 4, "i"), ("uint8", 1, "B"), ("bool", 1, "B")]
-DEVICES = ["cpu", "cuda:0"]
+DEVICES = ["cpu", "cuda"]
 MAGIC = 0x64617267
 LIMIT = 1 << 20
 

@@ -5,7 +5,7 @@
 //   loss.backward();
 //   r.ops                                     // in the order of the forward pass; r.visits: of the backward pass
 //
-// record.hpp draws it, compare.hpp compares two, explain.hpp looks where a path ends, profile.hpp has the times.
+// modules.hpp finds the module of each op, record.hpp draws it, compare.hpp compares two, explain.hpp looks where a path ends, profile.hpp has the times.
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -62,7 +62,8 @@ struct Use {
 };
 /// A recorded op.
 struct RecordedOp {
-  std::string name, module;    ///< "SoftmaxNode", "encoder.0.attention"
+  std::string name, module;    ///< "SoftmaxNode", "encoder.0.attention" (after infer_modules)
+  std::string labels;          ///< what nn::Sequential says of itself: "2:ReLU"
   Where at;
   std::vector<Use> inputs;
   Snapshot value, gradient;    ///< the first result, and the gradient that arrived
@@ -83,12 +84,15 @@ struct RecorderOptions {
   bool values = true;     ///< false: shapes, places and times only
 };
 
-class Recorder : public Observer {
- public:
+/// What a recorder saw.
+struct Recording {
   std::vector<RecordedOp> ops;
   std::vector<Source> sources;
   std::vector<Visit> visits;
+};
 
+class Recorder : public Observer, public Recording {
+ public:
   explicit Recorder(RecorderOptions o = {}) : o_(o), start_(Clock::now()), last_(start_) {}
   /// The one at work on this thread, or null.
   static Recorder* current() {
@@ -100,7 +104,7 @@ class Recorder : public Observer {
   void recorded(Node& node, const AnyTensor& y, std::span<const AnyTensor* const> inputs) override {
     const auto now = Clock::now();
     RecordedOp op;
-    op.name = node.name(), op.module = ModulePath::current(), op.at = node.at, op.second = running_ > 0;
+    op.name = node.name(), op.labels = ModulePath::current(), op.at = node.at, op.second = running_ > 0;
     op.began_us = microseconds(last_), op.forward_us = microseconds(now) - op.began_us;
     op.value = snapshot(y);
     for (std::size_t i = 0; i < inputs.size(); ++i) op.inputs.push_back(use_of(*inputs[i]));
@@ -144,6 +148,8 @@ class Recorder : public Observer {
     last_ = Clock::now();
   }
 
+  /// A copy of what was seen, which does not keep the tensors alive.
+  Recording take() const { return *this; }
   /// The number of the op that made this node; -1 when it was not recorded here.
   int index_of(const Node& node) const {
     const auto found = known_.find(&node);
@@ -155,58 +161,8 @@ class Recorder : public Observer {
     const AnyTensor& y = results_[static_cast<std::size_t>(op)];
     return y.defined() && held_sources_[static_cast<std::size_t>(source)].shares_storage(y);
   }
-  /// Gives every op the module that it belongs to: that of the parameters around it (names such as "encoder.0.fc.weight"), and
-  /// what nn::Sequential knows of itself.
-  void infer_modules() {
-    const auto n = ops.size();
-    std::vector<std::string> own(n);                 // from the op's own parameters
-    std::vector<std::string> resolved(n);
-    std::vector<char> certain(n, 0);
-    for (std::size_t k = 0; k < n; ++k)
-      for (const Use& u : ops[k].inputs)
-        if (u.source >= 0 && !sources[static_cast<std::size_t>(u.source)].name.empty() && sources[static_cast<std::size_t>(u.source)].leaf) {
-          const std::string module = parent_of(sources[static_cast<std::size_t>(u.source)].name);
-          own[k] = certain[k] ? common(own[k], module) : module, certain[k] = 1;
-        }
-    std::vector<std::vector<int>> users(n);
-    for (std::size_t k = 0; k < n; ++k)
-      for (const Use& u : ops[k].inputs)
-        if (u.op >= 0) users[static_cast<std::size_t>(u.op)].push_back(static_cast<int>(k));
-    // From the end: what follows. A view of a parameter alone belongs where it is used.
-    std::vector<std::string> down(n), up(n);
-    std::vector<char> has_down(n, 0), has_up(n, 0);
-    for (std::size_t k = n; k-- > 0;)
-      for (const int u : users[k]) {
-        const auto& s = certain[static_cast<std::size_t>(u)] ? own[static_cast<std::size_t>(u)] : down[static_cast<std::size_t>(u)];
-        if (!certain[static_cast<std::size_t>(u)] && !has_down[static_cast<std::size_t>(u)]) continue;
-        down[k] = has_down[k] ? common(down[k], s) : s, has_down[k] = 1;
-      }
-    for (std::size_t k = 0; k < n; ++k) {
-      int parents = 0;
-      for (const Use& u : ops[k].inputs)
-        if (u.op >= 0) {
-          const auto p = static_cast<std::size_t>(u.op);
-          if (!certain[p] && !has_up[p]) continue;
-          up[k] = has_up[k] ? common(up[k], resolved[p]) : resolved[p], has_up[k] = 1, ++parents;
-        }
-      std::string& r = resolved[k];
-      if (certain[k]) r = own[k];
-      else if (has_up[k] && has_down[k] && parents < 2) r = common(up[k], down[k]);
-      else if (has_up[k] && parents >= 2) r = up[k];
-      else if (has_up[k]) r = common(up[k], parent_of(up[k]));
-      else if (has_down[k]) r = parent_of(down[k]);
-      // The views and sums of a layer are on its call's line: they join it.
-      for (const Use& u : ops[k].inputs)
-        if (u.op >= 0 && !certain[k] && certain[static_cast<std::size_t>(u.op)] && same_call(ops[k], ops[static_cast<std::size_t>(u.op)]))
-          r = resolved[static_cast<std::size_t>(u.op)];
-    }
-    for (std::size_t k = 0; k < n; ++k) {            // a Sequential knows the number of the module that runs: "2:ReLU"
-      const std::string inside = sequential_path(ops[k].module);
-      if (!certain[k] && !inside.empty() && !ends_with(resolved[k], inside))
-        resolved[k] = resolved[k].empty() || inside.rfind(resolved[k] + ".", 0) == 0 ? inside : resolved[k] + "." + last_of(inside);
-      ops[k].module = resolved[k];
-    }
-  }
+  /// Gives every op its module, see modules.hpp.
+  void infer_modules();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -240,40 +196,6 @@ class Recorder : public Observer {
     if (x.grad_fn() && (u.op = index_of(*x.grad_fn())) >= 0) u.output = static_cast<int>(x.impl()->output);
     else u.source = source_of(x);
     return u;
-  }
-  static std::string parent_of(const std::string& path) {
-    const auto dot = path.rfind('.');
-    return dot == path.npos ? "" : path.substr(0, dot);
-  }
-  static std::string last_of(const std::string& path) {
-    const auto dot = path.rfind('.');
-    return dot == path.npos ? path : path.substr(dot + 1);
-  }
-  static bool ends_with(const std::string& s, const std::string& end) {
-    return s == end || (s.size() > end.size() && s.compare(s.size() - end.size() - 1, end.size() + 1, "." + end) == 0);
-  }
-  static bool same_call(const RecordedOp& a, const RecordedOp& b) {
-    return a.at.line() == b.at.line() && a.at.column() == b.at.column() && std::string_view(a.at.file_name()) == b.at.file_name();
-  }
-  static std::string common(const std::string& a, const std::string& b) {
-    std::size_t end = 0;
-    for (std::size_t i = 0; i <= std::min(a.size(), b.size()); ++i) {
-      const bool stop_a = i == a.size() || a[i] == '.', stop_b = i == b.size() || b[i] == '.';
-      if (stop_a && stop_b) end = i;
-      if (i == a.size() || i == b.size() || a[i] != b[i]) break;
-    }
-    return a.substr(0, end);
-  }
-  static std::string sequential_path(const std::string& labels) {
-    std::string s;
-    for (std::size_t i = 0; i < labels.size();) {
-      auto end = labels.find('.', i);
-      if (end == labels.npos) end = labels.size();
-      const auto colon = labels.substr(i, end - i).find(':');
-      s += (s.empty() ? "" : ".") + labels.substr(i, colon == labels.npos ? end - i : colon);
-      i = end + 1;
-    }
-    return s;
   }
   /// Multiplications and additions; element-wise ops, views and reductions count one an element.
   static double flops_of(const std::string& name, const AnyTensor& y, std::span<const AnyTensor* const> in) {

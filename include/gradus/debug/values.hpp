@@ -14,8 +14,17 @@
 namespace gradus::debug {
 
 namespace detail {
-template <class T, class F> void each_value(const AnyTensor& x, F f) {  // row-major; x in host memory
+template <class T, class F> void each_value(const AnyTensor& x, F f) {  // row-major
   const auto* p = static_cast<const T*>(x.impl()->data);
+  [[maybe_unused]] std::vector<char> host;
+  if constexpr (kWithCuda) {
+    if (x.device() == DeviceKind::cuda) {            // the whole storage, so that strides need no kernel
+      const Storage* s = x.impl()->storage;
+      host.resize(s->bytes);
+      gradus::detail::copy_to_host(host.data(), s->data, s->bytes);
+      p = reinterpret_cast<const T*>(host.data() + (static_cast<const char*>(x.impl()->data) - static_cast<const char*>(s->data)));
+    }
+  }
   const auto as_double = [](const T& v) {
     if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, half>) return static_cast<double>(static_cast<float>(v));
     else return static_cast<double>(v);

@@ -133,6 +133,12 @@ expect("continue", "look_at")
 expect("print x", "undefined tensor")
 expect("gradus graph x", "x is an undefined tensor")
 expect("print (gradus::TensorImpl*)0", "0x0")
+
+# ---- TraceNan stops in the user's frame
+expect("continue", "SIGTRAP|gradus: stopped by TraceNan|#\\d+ .*main", r"target\.cpp:%d" % line_of("// the user's line"))
+expect("info locals", "bad = |w = ")
+expect("continue", "look_at")
+expect("print x", r"values +nan nan nan", "NaN 6", r"made by +UnaryNode<Log> at target\.cpp:%d" % line_of("// the user's line"))
 expect("delete")
 expect("continue", "the program has ended")
 

@@ -1,5 +1,6 @@
 // The program that the scripted sessions look at: two layers, a loss, a backward pass. Compiled at -O0 and at -O2.
 #include <gradus/debug/gdb.hpp>
+#include <gradus/debug/trace_nan.hpp>
 #include <gradus/ops/create.hpp>
 #include <gradus/ops/elementwise.hpp>
 #include <gradus/ops/matmul.hpp>
@@ -50,4 +51,8 @@ int main() {
   look_at(Tensor<bool>{true, false, true});
   look_at(Tensor<int64_t>{7, 8, 9});
   look_at(AnyTensor());
+
+  const debug::TraceNan guard;         // the debugger is attached: stops instead of throwing
+  const auto bad = log(w - 10.0f);     // the user's line
+  look_at(bad);
 }
