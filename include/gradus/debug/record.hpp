@@ -11,6 +11,7 @@
 // (by the names of parameters, which nn::parameters(net) gives) and fold; b turns between a node's forward and backward step.
 #pragma once
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -91,11 +92,22 @@ class Page {
  private:
   std::map<std::string, std::vector<std::string>> files_;
 
+  /// A path that the compiler was given relative to a folder that is not known: looked for from here upwards.
+  static std::filesystem::path find(const std::filesystem::path& path) {
+    std::error_code ignored;
+    if (path.is_absolute() || std::filesystem::exists(path, ignored)) return path;
+    std::filesystem::path tail;
+    for (const auto& part : path)
+      if (part != ".." && part != ".") tail /= part;
+    for (std::filesystem::path dir = std::filesystem::current_path(ignored); dir.has_relative_path(); dir = dir.parent_path())
+      if (std::filesystem::exists(dir / tail, ignored)) return dir / tail;
+    return path;
+  }
   std::string line_of(const Where& at) {
     if (at.line() == 0) return "";
     auto [file, fresh] = files_.try_emplace(at.file_name());
     if (fresh) {
-      std::ifstream in(at.file_name());
+      std::ifstream in(find(at.file_name()));
       for (std::string line; std::getline(in, line);) file->second.push_back(line);
     }
     if (at.line() > file->second.size()) return "";
