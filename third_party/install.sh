@@ -24,7 +24,7 @@ while (($#)); do
   case $1 in
     --with)
       case ${2-} in
-        fashion-mnist | plots | gdb | torch) extras+="$2 " ;;
+        fashion-mnist | plots | gdb | chromium | torch) extras+="$2 " ;;
         *) die "install.sh: --with '${2-}' is not known; known: $known" ;;
       esac
       shift 2 ;;
@@ -48,6 +48,7 @@ missing_packages() {
   has ccache || echo ccache
   if with plots && ! has gnuplot; then echo gnuplot-nox; fi
   if with gdb && ! has gdb; then echo gdb; fi
+  if with chromium && ! has chromium && ! has chromium-browser && ! has google-chrome; then echo chromium; fi
   local asked=("${libraries[@]}") installed package
   if with torch && [[ ! -x $cache/venv/bin/python ]]; then asked+=(python3-venv); fi
   installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "${asked[@]}" 2>/dev/null || true)

@@ -94,7 +94,48 @@ GRADUS_FUNC void check_gradient(const char* op, const AnyTensor& y, const AnyTen
          "a gradient of the output's dtype, device and shape", at);
 }
 
+/// Calls each observer; what they compute is neither recorded nor observed.
+template <class F> void each_observer(F f) {
+  const GradMode off(false);
+  Observer* const newest = std::exchange(observer, nullptr);
+  struct Restore {
+    Observer* o;
+    ~Restore() { observer = o; }
+  } restore{newest};
+  for (Observer* o = newest; o; o = o->before()) f(*o);
+}
+GRADUS_FUNC void observe_recorded(Node& node, const AnyTensor& y, const AnyTensor* const* inputs, std::size_t n) {
+  each_observer([&](Observer& o) { o.recorded(node, y, {inputs, n}); });
+}
+GRADUS_FUNC void observe_before(Node& node, const AnyTensor* dys, std::size_t n) {
+  each_observer([&](Observer& o) { o.before_backward(node, {dys, n}); });
+}
+GRADUS_FUNC void observe_sent(Node& node, int i, const AnyTensor& g) {
+  each_observer([&](Observer& o) { o.sent(node, i, g); });
+}
+GRADUS_FUNC void observe_after(Node& node) {
+  each_observer([&](Observer& o) { o.after_backward(node); });
+}
+
 }  // namespace detail
+
+}  // namespace gradus
+
+// For debuggers, at every optimisation level: the run in progress (of the last thread that began one), and a function that is
+// called before each node runs.
+extern "C" {
+GRADUS_FUNC gradus::BackwardRun* gradus_backward_run = nullptr;  // node order[i - 1] runs now
+#if defined(__clang__)
+__attribute__((noinline))
+#else
+__attribute__((noipa))
+#endif
+GRADUS_FUNC void gradus_next_node(const gradus::BackwardRun* run) {
+  asm volatile("" : : "r"(run) : "memory");
+}
+}
+
+namespace gradus {
 
 /// Walks the graph; a class so that it may free what nodes saved.
 class Engine {
@@ -115,7 +156,9 @@ class Engine {
     }
     std::vector<AnyTensor> found(targets.size());
     std::vector<AnyTensor> dys;
+    e.run_.order = e.order_.data(), e.run_.n = e.order_.size();
     for (Node* node : e.order_) {
+      ++e.run_.i;
       if (!node->needed) continue;
       run_hooks(*node);
       for (std::size_t i = 0; i < targets.size(); ++i)
@@ -128,12 +171,18 @@ class Engine {
         node->pending = {};
         bool any = dys[0].defined();
         for (AnyTensor& p : node->extra->more_pending) any |= p.defined(), dys.push_back(std::move(p)), p = {};
-        if (any) node->backward_all(dys);
+        if (any) {
+          e.begin(*node, dys.data(), dys.size());
+          node->backward_all(dys);
+          end(*node);
+        }
         dys.clear();
       } else if (node->pending.defined()) {
         const AnyTensor dy = std::move(node->pending);
         node->pending = {};
+        e.begin(*node, &dy, 1);
         node->backward(dy);                          // the one call site: break here to walk the graph (I4)
+        end(*node);
       }
       if (!retain_graph && node->saved) {
         for (SavedBase* s = node->saved; s; s = s->next()) s->release();
@@ -145,8 +194,25 @@ class Engine {
 
  private:
   std::vector<Node*> order_;
+  BackwardRun run_;                                  // for debuggers
+  static inline thread_local constinit BackwardRun* innermost_ = nullptr;
+  Engine() {
+    run_.outer = std::exchange(innermost_, &run_);
+    __atomic_store_n(&gradus_backward_run, &run_, __ATOMIC_RELAXED);
+  }
   ~Engine() {                                        // after an error nothing may be left waiting
     for (Node* n : order_) clear(*n), n->needed = true;
+    innermost_ = run_.outer;
+    if (__atomic_load_n(&gradus_backward_run, __ATOMIC_RELAXED) == &run_)
+      __atomic_store_n(&gradus_backward_run, run_.outer, __ATOMIC_RELAXED);
+  }
+  void begin(Node& node, const AnyTensor* dys, std::size_t n) {
+    run_.dys = dys, run_.dys_n = n;
+    gradus_next_node(&run_);
+    if (detail::observer) [[unlikely]] detail::observe_before(node, dys, n);
+  }
+  static void end(Node& node) {
+    if (detail::observer) [[unlikely]] detail::observe_after(node);
   }
   static AnyTensor& pending(Node& n, uint32_t output) { return output == 0 ? n.pending : n.extra->more_pending[output - 1]; }
   static void clear(Node& n) {

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <gradus/autograd/grad_mode.hpp>
+#include <gradus/autograd/observer.hpp>
 #include <gradus/tensor/tensor.hpp>
 
 namespace gradus {
@@ -66,6 +67,8 @@ struct Node {
   virtual void backward(const AnyTensor& dy) = 0;
   /// The same for nodes with several outputs; outputs that got no gradient are undefined.
   virtual void backward_all(const std::vector<AnyTensor>& dys) { backward(dys[0]); }
+  /// The leaf whose gradient ends here; undefined for ops.
+  virtual AnyTensor target() const { return {}; }
 
   Edge& input(int i) { return many ? many[static_cast<std::size_t>(i)] : first[i]; }
   const Edge& input(int i) const { return many ? many[static_cast<std::size_t>(i)] : first[i]; }
@@ -156,6 +159,7 @@ template <class T, class D> struct AccumulateNode final : Node {
   Tensor<T, D> leaf;
   explicit AccumulateNode(const Tensor<T, D>& x) : leaf(x) { x.impl()->accumulator = this; }
   ~AccumulateNode() override { leaf.impl()->accumulator = nullptr; }
+  AnyTensor target() const override { return leaf; }
   void backward(const AnyTensor& g) override;
 };
 
@@ -203,6 +207,10 @@ template <class N, class Y, class... In> N* make_node(const Y& y, Where at, cons
   TensorImpl* t = y.impl();
   t->grad_fn = node;             // y is new: the count that `new` made is y's
   t->requires_grad = true;
+  if (observer) [[unlikely]] {
+    const AnyTensor* const inputs[] = {&in...};
+    observe_recorded(*node, y, inputs, sizeof...(In));
+  }
   return node;
 }
 /// Makes the node of an op: `y` is its result, `in` its inputs in the order that backward numbers them.
@@ -222,6 +230,11 @@ template <class N, class Y, class T, class D> N& record_list(const Y& y, Where a
   node->shape = y.shape(), node->dtype = y.dtype(), node->device = y.device();
   y.impl()->grad_fn = node;
   y.impl()->requires_grad = true;
+  if (observer) [[unlikely]] {
+    std::vector<const AnyTensor*> inputs;
+    for (const auto& x : in) inputs.push_back(&x);
+    observe_recorded(*node, y, inputs.data(), inputs.size());
+  }
   return *node;
 }
 /// Further outputs of a node: y becomes output 1, 2, ...
@@ -245,6 +258,7 @@ template <class T, class D> void Node::accumulate(int i, Tensor<T, D> g) {
   Edge& e = input(i);
   if (!e.node || !e.node->needed) return;
   if (e.output == 0 && !(g.shape() == e.node->shape)) detail::fail_gradient_shape(*e.node, g, *this);
+  if (detail::observer) [[unlikely]] detail::observe_sent(*this, i, g);
   AnyTensor& slot = e.output == 0 ? e.node->pending : e.node->extra->more_pending[e.output - 1];
   if (!slot.defined()) slot = std::move(g);
   else slot = detail::add_gradients(slot, g, at);

@@ -16,7 +16,7 @@ struct alignas(64) Storage {
   void* data = nullptr;
   DeviceKind device = DeviceKind::cpu;
   Where writer = {};              ///< who wrote last
-  void (*deleter)(void*) = nullptr;
+  void (*deleter)(void*) = nullptr;  ///< frees foreign memory; of our own it only tells that it ends
   void* context = nullptr;        ///< given to deleter; keeps foreign memory alive
 
   static Storage* make(std::size_t bytes) {
@@ -37,6 +37,7 @@ struct alignas(64) Storage {
   static void destroy(Storage* s) {
     if (s->owns()) {
       const std::size_t bytes = s->bytes;
+      if (s->deleter) [[unlikely]] s->deleter(s->context);   // somebody wants to know (debug/memory.hpp)
       detail::live_bytes.sub(static_cast<int64_t>(bytes));
       detail::pool_free(s, sizeof(Storage) + bytes);
     } else {
