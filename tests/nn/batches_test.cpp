@@ -59,6 +59,40 @@ TEST_CASE("a balanced subset has as many of each class", "[data]") {
   CHECK_THROWS_WITH(data::batches(set, {.batch = 0}), Catch::Contains("empty batch"));
 }
 
+TEST_CASE("augmentation moves and mirrors pictures, as seed and epoch say", "[data]") {
+  data::ImageSet set;                       // one white pixel, left of the middle of 7 x 7
+  set.shape = Shape{300, 7, 7};
+  set.pixels.assign(300 * 49, 0), set.labels.assign(300, 0);
+  for (std::size_t n = 0; n < 300; ++n) set.pixels[n * 49 + 3 * 7 + 2] = 255;
+  const auto places = [&](data::BatchOptions o) {
+    std::vector<int64_t> at;
+    for (const auto& [x, t] : data::batches(set, o))
+      for (int64_t n = 0; n < x.size(0); ++n) {
+        int64_t white = -1, count = 0;
+        for (int64_t k = 0; k < 49; ++k)
+          if (x.data()[n * 49 + k] > 0) white = k, ++count;
+        CHECK(count == 1);
+        at.push_back(white);
+      }
+    return at;
+  };
+  const data::BatchOptions o{.batch = 32, .shuffle = false, .seed = 5, .shift = 1, .flip = true};
+  const auto first = places(o);
+  std::vector<int> seen(49, 0);
+  for (const int64_t k : first) ++seen[static_cast<std::size_t>(k)];
+  for (int64_t row = 0; row < 7; ++row)
+    for (int64_t column = 0; column < 7; ++column) {
+      INFO("row " << row << ", column " << column);
+      const bool reached = row >= 2 && row <= 4 && column >= 1 && column <= 5;   // 2 or, mirrored, 4, each +-1
+      CHECK((seen[static_cast<std::size_t>(row * 7 + column)] > 0) == reached);
+    }
+  CHECK(places(o) == first);
+  data::BatchOptions next = o;
+  next.epoch = 1;
+  CHECK(places(next) != first);
+  CHECK_THROWS_WITH(data::batches(set, {.shift = -1}), Catch::Contains("negative shift"));
+}
+
 TEST_CASE("time of a shuffled epoch of 60,000 pictures", "[data]") {
   data::ImageSet set;
   set.shape = Shape{60000, 28, 28};

@@ -23,6 +23,7 @@ struct Options {
   int64_t M = 0;  // 0: the setting's list
   double p = 0.5;
   std::string where = "all", average = "loss", diversity = "none", dataset = "fashion-mnist";
+  bool augment = false;
 };
 
 struct Method {
@@ -137,7 +138,9 @@ int reproduce(const app::Args& args, const Options& o) {
       int64_t steps = 0;
       for (int64_t epoch = 0; epoch < epochs && !app::interrupted(); ++epoch) {
         opt.set_lr(optim::multi_step_lr(1e-3, epoch, {drop_at}));
-        for (const auto& [images, labels] : data::batches(train, {.batch = batch, .seed = seed, .epoch = static_cast<uint64_t>(epoch)})) {
+        const data::BatchOptions order{.batch = batch, .seed = seed, .epoch = static_cast<uint64_t>(epoch),
+                                       .shift = o.augment ? 2 : 0, .flip = o.augment};
+        for (const auto& [images, labels] : data::batches(train, order)) {
           const auto start = std::chrono::steady_clock::now();
           const auto x = images.template to<D>();
           const auto y = labels.template to<D>();
@@ -294,6 +297,7 @@ int main(int argc, char** argv) {
         cli.add_option("--diversity", o.diversity, "mirror the feature map of every second copy")
             ->check(CLI::IsMember({"none", "flip"}))
             ->capture_default_str();
+        cli.add_flag("--augment", o.augment, "move the training pictures by up to 2 pixels and mirror every second one");
         cli.add_option("--dataset", o.dataset, "fashion-mnist, or mnist where its files are")
             ->check(CLI::IsMember({"fashion-mnist", "mnist"}))
             ->capture_default_str();

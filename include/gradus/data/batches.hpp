@@ -74,7 +74,34 @@ struct BatchOptions {
   uint64_t epoch = 0;      ///< each epoch has its own order
   bool drop_last = false;  ///< leave out a last batch that is not full
   Normalisation norm = {};
+  int64_t shift = 0;       ///< augmentation: move each picture by up to this many pixels up or down, left or right, black comes in
+  bool flip = false;       ///< augmentation: mirror every second picture; both are functions of (seed, epoch, picture)
 };
+
+namespace detail {
+/// Moves and mirrors the pictures of a batch in place. index: their numbers in the set, which the draws depend on.
+template <class T>
+void shift_and_flip(const Tensor<T>& x, const int64_t* index, const BatchOptions& o) {
+  const int64_t H = x.shape()[2], W = x.shape()[3], range = 2 * o.shift + 1;
+  const T black = static_cast<T>(-o.norm.mean / o.norm.deviation);
+  parallel_for(x.shape()[0], 64, [&](int64_t begin, int64_t end) {
+    std::vector<T> from(static_cast<std::size_t>(H * W));
+    for (int64_t n = begin; n < end; ++n) {
+      const Philox r(o.seed, (uint64_t{1} << 63) | o.epoch, static_cast<uint64_t>(index[n]));   // a stream of its own
+      const int64_t down = static_cast<int64_t>(r.w[0] % static_cast<uint64_t>(range)) - o.shift;
+      const int64_t right = static_cast<int64_t>(r.w[1] % static_cast<uint64_t>(range)) - o.shift;
+      const bool mirror = o.flip && (r.w[2] & 1);
+      T* to = x.data() + n * H * W;
+      std::copy(to, to + H * W, from.begin());
+      for (int64_t i = 0; i < H; ++i)
+        for (int64_t j = 0; j < W; ++j) {
+          const int64_t a = i - down, b = (mirror ? W - 1 - j : j) - right;
+          to[i * W + j] = a >= 0 && a < H && b >= 0 && b < W ? from[static_cast<std::size_t>(a * W + b)] : black;
+        }
+    }
+  });
+}
+}  // namespace detail
 
 /// One pass over a set. The set must outlive it; batches are made one by one.
 template <class T = float>
@@ -82,6 +109,7 @@ class Batches {
  public:
   Batches(const ImageSet& set, const BatchOptions& o, Where at = Where::current()) : set_(&set), o_(o), at_(at) {
     if (o.batch < 1) fail("batches", "an empty batch", {{"batch", std::to_string(o.batch)}}, "at least 1 picture", at);
+    if (o.shift < 0) fail("batches", "a negative shift", {{"shift", std::to_string(o.shift)}}, "pixels >= 0", at);
     order_.resize(static_cast<std::size_t>(set.size()));
     if (o.shuffle) kernels::random_permutation(Cpu{}, order_.data(), set.size(), {o.seed, o.epoch});
     else
@@ -91,7 +119,9 @@ class Batches {
   int64_t size() const { return (set_->size() + (o_.drop_last ? 0 : o_.batch - 1)) / o_.batch; }
   Batch<T> operator[](int64_t b) const {
     const int64_t begin = b * o_.batch, n = std::min(o_.batch, set_->size() - begin);
-    return gather_batch<T>(*set_, order_.data() + begin, n, o_.norm, at_);
+    Batch<T> batch = gather_batch<T>(*set_, order_.data() + begin, n, o_.norm, at_);
+    if (o_.shift > 0 || o_.flip) detail::shift_and_flip(batch.x, order_.data() + begin, o_);
+    return batch;
   }
   const std::vector<int64_t>& order() const { return order_; }
 
