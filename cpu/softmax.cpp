@@ -96,7 +96,9 @@ template <class T> void logsumexp_bwd(Cpu, const T* x, const T* y, const T* dy, 
     for (int64_t n = begin; n < end; ++n) {
       const A* xr = in(x + n * C, C);
       A* __restrict dxr = out.at(dx + n * C);
-      const A g = static_cast<A>(dy[n]), l = static_cast<A>(y[n]);
+      // All -infinity: no direction makes the sum grow by more than any other; the gradient is 0, not exp(inf - inf).
+      const bool nothing = static_cast<A>(y[n]) == -std::numeric_limits<A>::infinity();
+      const A g = nothing ? A(0) : static_cast<A>(dy[n]), l = nothing ? A(0) : static_cast<A>(y[n]);
       for (int64_t c = 0; c < C; ++c) dxr[c] = g * m::exp(xr[c] - l);
       out.store(dx + n * C, C);
     }

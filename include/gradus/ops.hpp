@@ -20,6 +20,7 @@
 #include <gradus/ops/mask.hpp>
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/mixed.hpp>
+#include <gradus/ops/non_differentiable.hpp>
 #include <gradus/ops/norm.hpp>
 #include <gradus/ops/patch.hpp>
 #include <gradus/ops/pool.hpp>

@@ -45,14 +45,14 @@ TEST_CASE("a ladder of depth 60 with fan-out 2 visits each node once") {
 }
 
 TEST_CASE("an input that is used several times gets the sum") {
-  const auto x = leaf(Double{1, 2, 3});
+  const auto x = leaf(Double{1., 2, 3});
   auto y = x * x + x * 2 + x;
   sum(y * x).backward();                           // x^3 + 3 x^2
   CHECK(check::difference(x.grad(), {3}, {3 + 6, 12 + 12, 27 + 18}) == "");
 }
 
 TEST_CASE("backward adds to grad(), grad() leaves it alone") {
-  const auto x = leaf(Double{1, 2});
+  const auto x = leaf(Double{1., 2});
   sum(x * x).backward();
   sum(x * 3).backward();
   CHECK(x.grad().to_vector() == std::vector<double>{5, 7});
@@ -74,16 +74,16 @@ TEST_CASE("grad() equals backward(), for leaves and inner tensors") {
 }
 
 TEST_CASE("grad() of an output with respect to itself is the cotangent") {
-  const auto x = leaf(Double{1, 2});
+  const auto x = leaf(Double{1., 2});
   const auto y = x * 2;
-  CHECK(grad(List{y}, List{y}, {.gradients = {Double{5, 6}}})[0].to_vector() == std::vector<double>{5, 6});
+  CHECK(grad(List{y}, List{y}, {.gradients = {Double{5., 6}}})[0].to_vector() == std::vector<double>{5, 6});
 }
 
 TEST_CASE("backward and grad take a cotangent, and several outputs add up") {
-  const auto x = leaf(Double{1, 2, 3});
-  (x * x).backward(Double{1, 10, 100});
+  const auto x = leaf(Double{1., 2, 3});
+  (x * x).backward(Double{1., 10, 100});
   CHECK(x.grad().to_vector() == std::vector<double>{2, 40, 600});
-  const auto g = grad(List{x * 2, x * x}, List{x}, {.gradients = {Double{1, 1, 1}, Double{0, 1, 0}}})[0];
+  const auto g = grad(List{x * 2, x * x}, List{x}, {.gradients = {Double{1., 1, 1}, Double{0., 1, 0}}})[0];
   CHECK(g.to_vector() == std::vector<double>{2, 6, 2});
 }
 
@@ -131,7 +131,7 @@ TEST_CASE("a gradient penalty trains: backward through grad()") {
 }
 
 TEST_CASE("hooks see the complete gradient and may replace it: leaf") {
-  const auto x = leaf(Double{1, 2});
+  const auto x = leaf(Double{1., 2});
   int calls = 0;
   std::vector<double> seen;
   register_hook(x, [&](const Double& g) { ++calls, seen = g.to_vector(); });
@@ -143,7 +143,7 @@ TEST_CASE("hooks see the complete gradient and may replace it: leaf") {
 }
 
 TEST_CASE("hooks see the complete gradient and may replace it: inner tensor") {
-  const auto x = leaf(Double{1, 2});
+  const auto x = leaf(Double{1., 2});
   const auto y = x * 2;
   std::vector<double> seen;
   register_hook(y, [&](const Double& g) {
@@ -172,14 +172,27 @@ TEST_CASE("no_grad, GradMode and detach stop recording") {
 }
 
 TEST_CASE("errors: no graph, not a scalar, wrong cotangent, non-leaf switch") {
-  const auto x = leaf(Double{1, 2});
+  const auto x = leaf(Double{1., 2});
   CHECK(check::missing(check::error_of([] { number(1).backward(); }),
                        {"backward: this tensor does not require gradients", "engine_test.cpp"}) == "");
   CHECK(check::missing(check::error_of([&] { (x * 2).backward(); }),
                        {"more than one element", "float64 cpu [2]", "engine_test.cpp"}) == "");
-  CHECK(check::contains(check::error_of([&] { (x * 2).backward(Double{1, 2, 3}); }), "the gradient does not match the output"));
+  CHECK(check::contains(check::error_of([&] { (x * 2).backward(Double{1., 2, 3}); }), "the gradient does not match the output"));
   auto y = x * 2;
   CHECK(check::contains(check::error_of([&] { y.requires_grad_(); }), "only a leaf can be switched"));
+}
+
+TEST_CASE("check_reached names the parameters that a loss does not depend on") {
+  auto w = leaf(Double{1., 2}), cut = leaf(Double{3., 4}), idle = leaf(Double{5.});
+  w.set_name("w"), cut.set_name("cut"), idle.set_name("idle");
+  const auto hidden = cut * 2;
+  const auto loss = sum(w * hidden.detach());
+  check_reached(loss, std::vector<Double>{w});
+  const auto text = check::error_of([&] { check_reached(loss, std::vector<Double>{w, cut, idle}); });
+  CHECK(check::missing(text, {"gradus: check_reached: the loss does not depend on 2 of 3 parameters", "parameter 1",
+                              "float64 cpu [2] \"cut\": used, but not on the way to the loss", "\"idle\": no recorded op uses it",
+                              "engine_test.cpp"}) == "");
+  CHECK(check::contains(check::error_of([&] { check_reached(loss.detach(), std::vector<Double>{w}); }), "does not require gradients"));
 }
 
 TEST_CASE("a second backward is an error unless the graph was retained") {

@@ -80,7 +80,7 @@ TEST_CASE("a write through a view reaches the gradient of the base") {
     CHECK(grad(sum(y), x).to_vector() == std::vector<double>{3, 0, 0, 3});
   }
   SECTION("a base without history gets one from the written values") {
-    const auto x = leaf(Double{5, 6});
+    const auto x = leaf(Double{5., 6});
     auto y = zeros<double>({4});
     narrow(y, 0, 1, 2).copy_(x);
     CHECK(y.requires_grad());
@@ -140,6 +140,45 @@ TEST_CASE("overwriting a saved value is an error in backward that names both lin
                               "version 1", line_text(made), line_text(written), "clone()"}) == "");
 }
 
+TEST_CASE("a write that destroys what its own history saved is an error before the write") {
+  const auto x = leaf(Double{1., 2, 3});
+  auto y = exp(x);                   // saves its output
+  const int made = __LINE__ - 1;
+  const auto before = y.to_vector();
+  const auto text = check::error_of([&] { y += 1; });
+  CHECK(check::missing(text, {"gradus: add_: the write would destroy a value that the backward of its own history needs",
+                              "saved     y float64 cpu [3]", "UnaryNode<Exp> made at", line_text(made), line_text(__LINE__ - 2)}) == "");
+  CHECK(y.to_vector() == before);
+  CHECK(check::contains(check::error_of([&] { narrow(y, 0, 0, 1).fill_(0); }), "would destroy a value"));
+  CHECK(y.to_vector() == before);
+  sum(y).backward();                 // nothing happened to the graph
+  CHECK(check::difference(x.grad(), y.detach()) == "");
+  y += 1;                            // and afterwards nobody needs the value
+  auto z = exp(x);
+  z.fill_(2);                        // does not depend on the old z: its history is gone
+  CHECK_FALSE(z.requires_grad());
+  auto w = exp(x) * 2;               // saved by a node further back, elsewhere in memory
+  w += 1;
+  sum(w).backward();
+}
+
+TEST_CASE("a recorded write through a view that was taken under NoGrad is refused") {
+  const auto x = leaf(Double{1., 2, 3});
+  auto y = x * 2;
+  auto head = no_grad([&] { return narrow(y, 0, 0, 2); });
+  const auto text = check::error_of([&] { head.fill_(0); });
+  CHECK(check::missing(text, {"fill_: a recorded write through a view that was taken under NoGrad", "float64 cpu [2]", "inplace_test.cpp"}) == "");
+  CHECK(y.to_vector() == std::vector<double>{2, 4, 6});
+  auto plain = zeros<double>({3});
+  auto tail = no_grad([&] { return narrow(plain, 0, 1, 2); });
+  CHECK(check::contains(check::error_of([&] { tail.copy_(narrow(x, 0, 0, 2)); }), "taken under NoGrad"));
+  tail.fill_(4);                     // nothing to record: plain memory
+  CHECK(plain.to_vector() == std::vector<double>{0, 4, 4});
+  auto own = no_grad([] { return zeros<double>({4}).reshape({2, 2}); });   // nobody else has this memory
+  own.copy_(narrow(x, 0, 0, 2));
+  CHECK(grad(sum(own), x).to_vector() == std::vector<double>{2, 2, 0});
+}
+
 TEST_CASE("overwriting a saved value through a view, or under NoGrad, is noticed too") {
   const auto x = leaf(check::uniform({3}));
   const auto a = x * 2;
@@ -154,7 +193,7 @@ TEST_CASE("overwriting a saved value through a view, or under NoGrad, is noticed
 }
 
 TEST_CASE("a write after the value is no longer needed is fine") {
-  const auto x = leaf(Double{1, 2});
+  const auto x = leaf(Double{1., 2});
   auto y = x + 1;                  // saves nothing
   y *= 2;
   y += 5;
@@ -163,7 +202,7 @@ TEST_CASE("a write after the value is no longer needed is fine") {
 }
 
 TEST_CASE("leaves that require gradients are written under NoGrad only") {
-  auto x = leaf(Double{1, 2});
+  auto x = leaf(Double{1., 2});
   const auto text = check::error_of([&] { x += 1; });
   CHECK(check::missing(text, {"add_: in-place write to a leaf that requires gradients", "NoGrad", "inplace_test.cpp"}) == "");
   CHECK(check::contains(check::error_of([&] { narrow(x, 0, 0, 1).fill_(0); }), "leaf that requires gradients"));
@@ -177,7 +216,7 @@ TEST_CASE("leaves that require gradients are written under NoGrad only") {
 }
 
 TEST_CASE("an expanded tensor cannot be written") {
-  auto x = expand(Double{1}, {3});
+  auto x = expand(Double{1.}, {3});
   CHECK(check::contains(check::error_of([&] { x += 1; }), "several elements share one place in memory"));
 }
 
@@ -192,7 +231,7 @@ TEST_CASE("a write does not change the shape") {
 }
 
 TEST_CASE("reading and writing overlapping memory copies first") {
-  Double x{1, 2, 3, 4, 5};
+  Double x{1., 2, 3, 4, 5};
   narrow(x, 0, 1, 4).copy_(narrow(x, 0, 0, 4));
   CHECK(x.to_vector() == std::vector<double>{1, 1, 2, 3, 4});
   Double m{{1, 2}, {3, 4}};
@@ -201,12 +240,12 @@ TEST_CASE("reading and writing overlapping memory copies first") {
 }
 
 TEST_CASE("assignment to an indexed tensor writes, to a name it does not") {
-  Double x{1, 2, 3};
+  Double x{1., 2, 3};
   Double y = x;
-  y = Double{7, 8, 9};
+  y = Double{7., 8, 9};
   CHECK(x.to_vector() == std::vector<double>{1, 2, 3});
   narrow(x, 0, 1, 2) = 5;
   CHECK(x.to_vector() == std::vector<double>{1, 5, 5});
-  narrow(x, 0, 0, 2) = Double{8, 9};
+  narrow(x, 0, 0, 2) = Double{8., 9};
   CHECK(x.to_vector() == std::vector<double>{8, 9, 5});
 }

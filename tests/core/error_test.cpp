@@ -37,7 +37,7 @@ TEST_CASE("the place is the caller's line, for functions, operators and methods"
 }
 
 TEST_CASE("a tensor's name is part of its description") {
-  Tensor<double> x{1, 2};
+  Tensor<double> x{1., 2};
   x.set_name("weight");
   CHECK(describe(x) == "float64 cpu [2] \"weight\"");
   CHECK(describe(Tensor<double>()) == "undefined tensor");

@@ -82,6 +82,30 @@ TEST_CASE("tensors may be freed by another thread than the one that made them") 
   CHECK(memory_stats().live == before);
 }
 
+TEST_CASE("traced memory is counted for each operator and calling line") {
+  trace_memory(true);
+  const auto x = zeros<float>({1000});
+  auto y = exp(x);
+  const int line = __LINE__ - 1;
+  for (int i = 0; i < 3; ++i) exp(x);
+  const std::string here = "memory_test.cpp:" + std::to_string(line);
+  MemoryOfOp found;
+  for (const auto& op : memory_by_op())
+    if (op.op == "exp" && op.where.ends_with(here)) found = op;
+  CHECK((found.live == 4000 && found.peak == 4000 && found.allocations == 1));
+  const auto report = memory_report();
+  CHECK(check::missing(report, {"cpu: ", " live, ", "exp at ", here}) == "");
+  y = {};
+  for (const auto& op : memory_by_op())
+    if (op.op == "exp") CHECK(op.live == 0);
+  trace_memory(false);
+  const auto untraced = exp(x);
+  for (const auto& op : memory_by_op()) CHECK(op.live <= 4000);
+  trace_memory(true);              // starts anew
+  CHECK(memory_by_op().empty());
+  trace_memory(false);
+}
+
 TEST_CASE("impossible sizes are errors that say so") {
   const auto text = check::error_of([] { Tensor<float>(Shape{int64_t{1} << 40, int64_t{1} << 40}); });
   CHECK(check::missing(text, {"cannot allocate", "float32", "memory_test.cpp"}) == "");

@@ -95,7 +95,7 @@ TEST_CASE("a net learns exclusive or", "[nn]") {
   manual_seed(4);
   nn::Sequential<double> net{nn::Linear<double>{2, 8}, nn::Tanh{}, nn::Linear<double>{8, 1}, nn::Sigmoid{}};
   optim::Adam opt(net, {.lr = 0.05});
-  const Tensor<double> x{{0, 0}, {0, 1}, {1, 0}, {1, 1}}, y = Tensor<double>{0, 1, 1, 0}.reshape({4, 1});
+  const Tensor<double> x{{0, 0}, {0, 1}, {1, 0}, {1, 1}}, y = Tensor<double>{0., 1, 1, 0}.reshape({4, 1});
   double loss = 0;
   for (int k = 0; k < 400; ++k) {
     opt.zero_grad();

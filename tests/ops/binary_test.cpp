@@ -113,7 +113,7 @@ TEST_CASE("gradients where only one operand needs them, and where both are the s
 }
 
 TEST_CASE("maximum and minimum share the gradient of ties and let NaN win") {
-  const auto a = check::leaf(Double{1, 2, 3}), b = check::leaf(Double{1, 5, 0});
+  const auto a = check::leaf(Double{1., 2, 3}), b = check::leaf(Double{1., 5, 0});
   for (const auto& f : {+[](const Double& x, const Double& y) { return maximum(x, y); },
                         +[](const Double& x, const Double& y) { return minimum(x, y); }}) {
     const auto g = grad(List{sum(f(a, b))}, List{a, b});
@@ -123,27 +123,27 @@ TEST_CASE("maximum and minimum share the gradient of ties and let NaN win") {
   CHECK(grad(sum(maximum(a, b)), a).to_vector() == std::vector<double>{0.5, 0, 1});
   CHECK(grad(sum(minimum(a, b)), a).to_vector() == std::vector<double>{0.5, 1, 0});
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK(std::isnan(maximum(Double{nan}, Double{1}).item()));
-  CHECK(std::isnan(minimum(Double{1}, Double{nan}).item()));
+  CHECK(std::isnan(maximum(Double{nan}, Double{1.}).item()));
+  CHECK(std::isnan(minimum(Double{1.}, Double{nan}).item()));
 }
 
 TEST_CASE("pow and xlogy at 0") {
-  const auto a = check::leaf(Double{0, 0, 2}), e = check::leaf(Double{0, 2, 3});
+  const auto a = check::leaf(Double{0., 0, 2}), e = check::leaf(Double{0., 2, 3});
   const auto g = grad(List{sum(pow(a, e))}, List{a, e});
   CHECK(g[0].to_vector() == std::vector<double>{0, 0, 12});
   CHECK(check::difference(g[1], {3}, {0, 0, 8 * std::log(2.0)}) == "");
-  CHECK(xlogy(Double{0, 0}, Double{0, 3}).to_vector() == std::vector<double>{0, 0});
+  CHECK(xlogy(Double{0., 0}, Double{0., 3}).to_vector() == std::vector<double>{0, 0});
 }
 
 TEST_CASE("logaddexp does not overflow, and -inf adds nothing") {
   const double inf = std::numeric_limits<double>::infinity();
-  CHECK(logaddexp(Double{1000, -1000, 0}, Double{0, 5, 1000}).to_vector() == std::vector<double>{1000, 5, 1000});
+  CHECK(logaddexp(Double{1000., -1000, 0}, Double{0., 5, 1000}).to_vector() == std::vector<double>{1000, 5, 1000});
   CHECK(logaddexp(Double{-inf, 2, -inf, inf}, Double{1, -inf, -inf, 0}).to_vector() == std::vector<double>{1, 2, -inf, inf});
 }
 
 TEST_CASE("comparisons give truth values without gradients") {
-  const auto a = check::leaf(Double{1, 2, 3});
-  const Double b{2, 2, 2};
+  const auto a = check::leaf(Double{1., 2, 3});
+  const Double b{2., 2, 2};
   using Bools = std::vector<bool>;
   CHECK((a < b).to_vector() == Bools{true, false, false});
   CHECK((a <= b).to_vector() == Bools{true, true, false});
@@ -159,15 +159,15 @@ TEST_CASE("comparisons give truth values without gradients") {
   CHECK(logical_or(t, u).to_vector() == Bools{true, true, true});
   CHECK(logical_xor(t, u).to_vector() == Bools{true, false, true});
   CHECK(logical_not(t).to_vector() == Bools{true, false, false});
-  CHECK((b == expand(Double{2}, {2, 3})).shape() == Shape{2, 3});
+  CHECK((b == expand(Double{2.}, {2, 3})).shape() == Shape{2, 3});
 }
 
 TEST_CASE("where broadcasts all three and sends each gradient to its side") {
-  const auto c = Double{1, -1}.reshape({2, 1}) > 0;
+  const auto c = Double{1., -1}.reshape({2, 1}) > 0;
   check::gradients([&](const List& x) { return where(c, x[0], x[1]); }, List{check::uniform({3}), check::uniform({2, 3})});
   check::gradients([&](const Double& x) { return where(c, x, 5.0); }, check::uniform({3}));
   check::gradients([&](const Double& x) { return where(c, 5.0, x); }, check::uniform({2, 1}));
-  const auto x = check::leaf(Double{0, 4});
+  const auto x = check::leaf(Double{0., 4});
   const auto safe = where(x > 0, log(where(x > 0, x, 1.0)), 0.0);
   CHECK(grad(sum(safe), x).to_vector() == std::vector<double>{0, 0.25});
 }
@@ -183,7 +183,7 @@ TEST_CASE("integer division, floor division, remainders") {
   CHECK(floor_divide(a, b).to_vector() == std::vector<int64_t>{3, -4, -4, 3, 0});
   CHECK(remainder(a, b).to_vector() == std::vector<int64_t>{1, 1, -1, -1, 0});
   CHECK(fmod(a, b).to_vector() == std::vector<int64_t>{1, -1, 1, -1, 0});
-  CHECK(remainder(Double{5.5, -5.5}, Double{-2, 2}).to_vector() == std::vector<double>{-0.5, 0.5});
+  CHECK(remainder(Double{5.5, -5.5}, Double{-2., 2}).to_vector() == std::vector<double>{-0.5, 0.5});
 }
 
 TEST_CASE("float32 follows float64") {

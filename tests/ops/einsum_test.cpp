@@ -42,12 +42,26 @@ TEST_CASE("einsum: first and second derivatives") {
   check::gradients([](const List& x) { return einsum("ij,ij->j", x); }, List{uniform({2, 3}), uniform({2, 3}, -1, 1, 2)});
 }
 
+TEST_CASE("einsum: repeated letters are diagonals, \"...\" broadcasts") {
+  const Double m = check::uniform({3, 3}), b = check::uniform({2, 3, 4}, -1, 1, 2), c = check::uniform({5, 1, 4, 3}, -1, 1, 3);
+  CHECK(einsum("ii", List{m}).item() == Approx(sum(diagonal(m)).item()));
+  CHECK(check::difference(einsum("ii->i", List{m}), diagonal(m).clone()) == "");
+  const Double t = check::uniform({3, 3, 2});
+  CHECK(check::difference(einsum("iij->ij", List{t}), transpose(diagonal(permute(t, {2, 0, 1})), 0, 1).clone()) == "");
+  CHECK(einsum("iij->j", List{check::uniform({3, 3, 2})}).shape() == Shape{2});
+  CHECK(check::difference(einsum("...ij,...jk->...ik", List{b, c}), matmul(b, c)) == "");
+  CHECK(check::difference(einsum("...ij,...jk", List{b, c}), matmul(b, c)) == "");
+  CHECK(check::difference(einsum("i...->...i", List{b}), movedim(b, 0, -1).clone()) == "");
+  CHECK(check::difference(einsum("...,...->...", List{b, check::uniform({4}, -1, 1, 5)}), b * check::uniform({4}, -1, 1, 5)) == "");
+  check::gradients([](const List& x) { return einsum("...ii,...ij->...j", x); }, List{check::uniform({2, 3, 3}), check::uniform({3, 2}, -1, 1, 2)});
+}
+
 TEST_CASE("einsum: error texts") {
   const Double m = uniform({3, 4});
   CHECK(check::missing(check::error_of([&] { einsum("ij,jk->ik", List{m, m}); }), {"gradus: einsum: the label 'j' has two extents", "4 as before, got 3 in operand 1", "einsum_test.cpp:"}) == "");
-  CHECK(check::missing(check::error_of([&] { einsum("ii->i", List{m}); }), {"the label 'i' occurs twice in one term"}) == "");
+  CHECK(check::missing(check::error_of([&] { einsum("ij->ii", List{m}); }), {"the label 'i' occurs twice in the result"}) == "");
   CHECK(check::missing(check::error_of([&] { einsum("ij->k", List{m}); }), {"the label 'k' of the result is in no operand"}) == "");
-  CHECK(check::missing(check::error_of([&] { einsum("i...->i", List{m}); }), {"unexpected '.'"}) == "");
+  CHECK(check::missing(check::error_of([&] { einsum("i.j->i", List{m}); }), {"unexpected '.'"}) == "");
   CHECK(check::missing(check::error_of([&] { einsum("ij,jk->ik", List{m}); }), {"the number of operands does not match", "2 operands"}) == "");
   CHECK(check::missing(check::error_of([&] { einsum("ijk->ik", List{m}); }), {"wrong number of dimensions", "3 dimensions for \"ijk\""}) == "");
 }

@@ -193,10 +193,10 @@ TEST_CASE("gradients at kinks are the documented ones") {
 
 TEST_CASE("extreme inputs neither overflow nor lose NaN") {
   const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK(softplus(Double{-1000, 1000}).to_vector() == std::vector<double>{0, 1000});
-  CHECK(sigmoid(Double{-1000, 1000}).to_vector() == std::vector<double>{0, 1});
-  CHECK(log_sigmoid(Double{-1000, 1000}).to_vector() == std::vector<double>{-1000, 0});
-  CHECK(mish(Double{1000, -1000}).to_vector() == std::vector<double>{1000, 0});
+  CHECK(softplus(Double{-1000., 1000}).to_vector() == std::vector<double>{0, 1000});
+  CHECK(sigmoid(Double{-1000., 1000}).to_vector() == std::vector<double>{0, 1});
+  CHECK(log_sigmoid(Double{-1000., 1000}).to_vector() == std::vector<double>{-1000, 0});
+  CHECK(mish(Double{1000., -1000}).to_vector() == std::vector<double>{1000, 0});
   for (auto f : {+[](const Double& x) { return relu(x); }, +[](const Double& x) { return gelu(x); },
                  +[](const Double& x) { return elu(x); }, +[](const Double& x) { return clamp(x, 0, 1); },
                  +[](const Double& x) { return tanh(x); }, +[](const Double& x) { return abs(x); }})
@@ -204,7 +204,7 @@ TEST_CASE("extreme inputs neither overflow nor lose NaN") {
   for (auto f : {+[](const Double& x) { return elu(x); }, +[](const Double& x) { return selu(x); },
                  +[](const Double& x) { return softplus(x); }, +[](const Double& x) { return gelu_tanh(x); },
                  +[](const Double& x) { return mish(x); }, +[](const Double& x) { return gelu(x); }}) {
-    const auto x = check::leaf(Double{-800, 800});   // e^800 is infinity
+    const auto x = check::leaf(Double{-800., 800});   // e^800 is infinity
     const auto g = grad(sum(f(x)), x, {.create_graph = true});
     CHECK(all_of(isfinite(g)).item());
     CHECK(all_of(isfinite(grad(sum(f(x)), x))).item());

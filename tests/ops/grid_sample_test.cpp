@@ -72,7 +72,7 @@ TEST_CASE("grid_sample: a third derivative is an error, not a wrong number") {
 }
 
 TEST_CASE("affine_grid: the identity samples the image itself, derivatives") {
-  const Double x = uniform({2, 3, 4, 5}), one = reshape(Double{1, 0, 0, 0, 1, 0}, {1, 2, 3});
+  const Double x = uniform({2, 3, 4, 5}), one = reshape(Double{1., 0, 0, 0, 1, 0}, {1, 2, 3});
   for (const bool corners : {false, true}) {
     const Double grid = affine_grid(expand(one, {2, 2, 3}), x.shape(), corners);
     CHECK(check::difference(grid_sample(x, grid, {.align_corners = corners}), x, 1e-12, 1e-12) == "");

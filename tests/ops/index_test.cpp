@@ -19,7 +19,7 @@ TEST_CASE("integers, slices, ellipsis and new axes are views") {
   CHECK(x(slice(5, 2)).numel() == 0);
   x(0, all, 0) = 100.0;
   CHECK(x.data()[4] == 100);
-  x(1, slice(0, 2), 1) = Double{7, 8};
+  x(1, slice(0, 2), 1) = Double{7., 8};
   CHECK(x(1, 1, 1).item() == 8);
 }
 
@@ -52,7 +52,7 @@ TEST_CASE("scatter_add is what a loop does; one_hot has one 1 a row") {
   const Indices at = Indices{{0, 0, 2}};
   CHECK(scatter_add(zeros<double>({1, 3}), 1, at, Double{{1, 2, 3}}).to_vector() == std::vector<double>{3, 0, 3});
   CHECK(one_hot<double>(Indices{1, 0}, 3).to_vector() == std::vector<double>{0, 1, 0, 1, 0, 0});
-  CHECK(masked_fill(Double{1, 2}, Tensor<bool>{true, false}, -5).to_vector() == std::vector<double>{-5, 2});
+  CHECK(masked_fill(Double{1., 2}, Tensor<bool>{true, false}, -5).to_vector() == std::vector<double>{-5, 2});
 }
 
 TEST_CASE("wrong indices say what was given and where") {

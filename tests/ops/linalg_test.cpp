@@ -48,11 +48,11 @@ TEST_CASE("linalg: solving, with broadcast batches and vectors") {
   const Double x = solve(a, b);
   CHECK(x.shape() == Shape{2, 3, 2});
   CHECK(near(matmul(a, x), clone(expand(b, {2, 3, 2}))) == "");
-  CHECK(solve(Double{{2, 0}, {0, 4}}, Double{2, 2}).to_vector() == std::vector<double>{1, 0.5});
+  CHECK(solve(Double{{2, 0}, {0, 4}}, Double{2., 2}).to_vector() == std::vector<double>{1, 0.5});
   const Double l = add(tril(a), eye<double>(3)), u = t(l);
   CHECK(near(matmul(l, triangular_solve(l, b)), clone(expand(b, {2, 3, 2}))) == "");
   CHECK(near(triangular_solve(u, b, true, true), triangular_solve(l, b)) == "");
-  CHECK(triangular_solve(Double{{9, 9}, {2, 9}}, Double{1, 5}.reshape({2, 1}), false, false, true).to_vector() == std::vector<double>{1, 3});
+  CHECK(triangular_solve(Double{{9, 9}, {2, 9}}, Double{1., 5}.reshape({2, 1}), false, false, true).to_vector() == std::vector<double>{1, 3});
   CHECK(near(matrix_power(a, 3), matmul(a, matmul(a, a))) == "");
   CHECK(near(matrix_power(a, 0), clone(expand(eye<double>(3), {2, 3, 3}))) == "");
   CHECK(near(matrix_power(a, -2), inverse(matmul(a, a))) == "");
@@ -121,10 +121,21 @@ TEST_CASE("eigh, qr, svd: first and second derivatives") {   // squares: the sig
   }
 }
 
+TEST_CASE("matrix_exp: closed forms, large norms, derivatives") {
+  const double c = std::cos(9.0), s = std::sin(9.0);
+  CHECK(check::difference(matrix_exp(Double{{0, -9}, {9, 0}}), {2, 2}, {c, -s, s, c}, 1e-12, 1e-12) == "");
+  CHECK(check::difference(matrix_exp(diag_embed(Double{-2, 0.5, 3})), diag_embed(exp(Double{-2, 0.5, 3})), 1e-13, 1e-13) == "");
+  CHECK(check::difference(matrix_exp(Double{{0, 1}, {0, 0}}), {2, 2}, {1, 1, 0, 1}) == "");
+  const Double a = uniform({2, 3, 3}, -2, 2, 7);
+  CHECK(check::difference(matmul(matrix_exp(a), matrix_exp(neg(a))), expand(eye<double>(3), {2, 3, 3}).clone(), 1e-10, 1e-10) == "");
+  check::gradients([](const Double& x) { return matrix_exp(x); }, a);
+  CHECK(check::contains(check::error_of([&] { matrix_exp(Double{{0, 1.0 / 0.0}, {0, 0}}); }), "matrix_exp: the matrix is not finite"));
+}
+
 TEST_CASE("linalg: error texts") {
   const Double wide = uniform({2, 3}), singular{{1, 2}, {2, 4}}, two = stack(List{eye<double>(2), singular});
   CHECK(check::missing(check::error_of([&] { inverse(wide); }), {"gradus: inverse: the matrix is not square", "float64 cpu [2, 3]", "linalg_test.cpp:"}) == "");
-  CHECK(check::missing(check::error_of([&] { det(Double{1, 2}); }), {"det: not a matrix", "at least 2 dimensions"}) == "");
+  CHECK(check::missing(check::error_of([&] { det(Double{1., 2}); }), {"det: not a matrix", "at least 2 dimensions"}) == "");
   CHECK(check::missing(check::error_of([&] { inverse(two); }), {"inverse: the matrix is singular", "batch", "1"}) == "");
   CHECK(check::missing(check::error_of([&] { solve(two, uniform({2, 1})); }), {"solve(a, b): the matrix is singular"}) == "");
   CHECK(check::missing(check::error_of([&] { solve(two, uniform({3, 1})); }), {"the right-hand side does not match", "b.size(-2) == a.size(-1) == 2, got 3"}) == "");

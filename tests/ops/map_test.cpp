@@ -27,7 +27,7 @@ TEST_CASE("map works on views, single numbers, empty tensors and in float") {
 
 TEST_CASE("map branches by comparison and refuses a fourth derivative") {
   const auto leaky = [](auto x) { return x > 0 ? x : x * 0.1; };
-  const Double x = check::leaf(Double{-2, 3});
+  const Double x = check::leaf(Double{-2., 3});
   sum(map(leaky, x)).backward();
   CHECK(check::difference(x.grad(), {2}, {0.1, 1}) == "");
   const auto quartic = [](auto t) { return t * t * t * t; };

@@ -127,8 +127,8 @@ TEST_CASE("linear, addmm, bmm, outer, dot") {
   CHECK(check::difference(addmm(c, p, q, 0.5, 2), c * 0.5 + naive(p, q) * 2) == "");
   check::gradients([](const List& v) { return addmm(v[0], v[1], v[2], 0.5, 2); }, List{c, p, q});
   CHECK(check::difference(bmm(x, x.reshape({2, 4, 3})), naive(x, x.reshape({2, 4, 3}))) == "");
-  CHECK(outer(Double{1, 2}, Double{3, 4, 5}).to_vector() == std::vector<double>{3, 4, 5, 6, 8, 10});
-  CHECK(dot(Double{1, 2}, Double{3, 4}).item() == 11);
+  CHECK(outer(Double{1., 2}, Double{3., 4, 5}).to_vector() == std::vector<double>{3, 4, 5, 6, 8, 10});
+  CHECK(dot(Double{1., 2}, Double{3., 4}).item() == 11);
   check::gradients(
       [](const List& v) {
         return List{outer(v[0], v[1]), dot(v[0], v[0])};

@@ -4,7 +4,8 @@
 #include <map>
 
 #include <gradus/core/parallel.hpp>
-#include <gradus/ops/reduce.hpp>
+#include <gradus/ops/scan.hpp>
+#include <gradus/ops/softmax.hpp>
 
 #include "support/check.hpp"
 
@@ -122,18 +123,26 @@ TEST_CASE("prod with zeros") {
   const auto x = check::leaf(Double{{2, 3, 4}, {2, 0, 4}, {0, 3, 0}});
   CHECK(prod(x, 1).to_vector() == Values{24, 0, 0});
   CHECK(grad(sum(prod(x, 1)), x).to_vector() == Values{12, 8, 6, 0, 8, 0, 0, 0, 0});
-  gradcheck([](const Double& v) { return prod(v, 1); }, x);
+  check::gradients([](const Double& v) { return prod(v, 1); }, x);
+  check::gradients([](const Double& v) { return prod(v); }, x);
+  const Double two = check::leaf(Double{0., 0, 5});                     // d2y / dx0 dx1 = 5
+  const auto g = grad(prod(two), two, {.create_graph = true});
+  CHECK(grad(g(0), two).to_vector() == Values{0, 5, 0});
   CHECK(prod(zeros<double>({0})).item() == 1);
 }
 
 TEST_CASE("logsumexp: large values, -inf, all -inf") {
-  CHECK(logsumexp(Double{1000, 1000}, 0).item() == Approx(1000 + std::log(2.0)));
-  CHECK(logsumexp(Double{-1000, -1000}, 0).item() == Approx(-1000 + std::log(2.0)));
+  CHECK(logsumexp(Double{1000., 1000}, 0).item() == Approx(1000 + std::log(2.0)));
+  CHECK(logsumexp(Double{-1000., -1000}, 0).item() == Approx(-1000 + std::log(2.0)));
   CHECK(logsumexp(Double{-inf, 0}, 0).item() == 0);
   CHECK(logsumexp(Double{-inf, -inf}, 0).item() == -inf);
   CHECK(logsumexp(Double{inf, 0}, 0).item() == inf);
   const auto x = check::leaf(Double{-inf, 0, 0});
   CHECK(check::difference(grad(sum(logsumexp(x, 0)), x), {3}, {0, 0.5, 0.5}) == "");
+  const auto none = check::leaf(Double{-inf, -inf});
+  CHECK(grad(logsumexp(none, 0), none).to_vector() == Values{0, 0});
+  const auto g = grad(logsumexp(none, 0), none, {.create_graph = true});
+  CHECK(grad(sum(g), none).to_vector() == Values{0, 0});
 }
 
 TEST_CASE("norm at 0 has the gradient 0, and norm 0 counts") {

@@ -18,13 +18,13 @@ TEST_CASE("scan: values along either dimension") {
   CHECK(cumsum(transpose(x, 0, 1), 0).to_vector() == Values{1, 4, 3, -1, 6, 5});
   CHECK(cumprod(x, 1).to_vector() == Values{1, 2, 6, 4, -20, -120});
   CHECK(cumsum(Tensor<int64_t>{3, 4, 5}, 0).to_vector() == Ints{3, 7, 12});
-  const auto top = cummax(Double{1, 3, 2, 3, 5, 4}, 0);
+  const auto top = cummax(Double{1., 3, 2, 3, 5, 4}, 0);
   CHECK(top.values.to_vector() == Values{1, 3, 3, 3, 5, 5});
   CHECK(top.index.to_vector() == Ints{0, 1, 1, 3, 4, 4});
   const auto low = cummin(x, 1);
   CHECK(low.values.to_vector() == Values{1, 1, 1, 4, -5, -5});
   CHECK(low.index.to_vector() == Ints{0, 0, 0, 0, 1, 1});
-  const auto l = logcumsumexp(Double{1000, 1000, 0}, 0).to_vector();
+  const auto l = logcumsumexp(Double{1000., 1000, 0}, 0).to_vector();
   CHECK(l[1] == Approx(1000 + std::log(2.0)));
   CHECK(l[2] == Approx(1000 + std::log(2.0)));
 }
@@ -46,8 +46,8 @@ TEST_CASE("cumprod: zeros have gradients") {
 }
 
 TEST_CASE("logcumsumexp: far apart values have gradients that neither overflow nor vanish") {
-  check::gradients([](const Double& a) { return logcumsumexp(a, 0); }, Double{-1000, -999, 0, 1, 900});
-  Double x{-1000, -999, 0, 1};
+  check::gradients([](const Double& a) { return logcumsumexp(a, 0); }, Double{-1000., -999, 0, 1, 900});
+  Double x{-1000., -999, 0, 1};
   x.requires_grad_();
   sum(logcumsumexp(x, 0)).backward();
   const double first = 1 + 1 / (1 + std::exp(1.0));

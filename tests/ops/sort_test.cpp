@@ -56,7 +56,7 @@ TEST_CASE("sort: recorded outputs and gradients") {
 }
 
 TEST_CASE("quantile: linear between neighbours") {
-  const Double x{4, 1, 3, 2};
+  const Double x{4., 1, 3, 2};
   CHECK(quantile(x, 0.5, 0).item() == 2.5);
   CHECK(quantile(x, 0, 0).item() == 1);
   CHECK(quantile(x, 1, 0).item() == 4);
@@ -87,16 +87,61 @@ TEST_CASE("unique: values, inverse and counts") {
 }
 
 TEST_CASE("searchsorted, bincount, histogram") {
-  const Double edges{1, 2, 2, 4};
+  const Double edges{1., 2, 2, 4};
   CHECK(searchsorted(edges, Double{{0, 2}, {3, 9}}).to_vector() == Ints{0, 1, 3, 4});
-  CHECK(searchsorted(edges, Double{2, 4}, true).to_vector() == Ints{3, 4});
+  CHECK(searchsorted(edges, Double{2., 4}, true).to_vector() == Ints{3, 4});
   CHECK(searchsorted(Double{{1, 2}, {5, 6}}, Double{1.5, 1.5}.reshape({2, 1})).to_vector() == Ints{1, 0});
   const Tensor<int64_t> x{0, 3, 3, 1};
   CHECK(bincount(x).to_vector() == Ints{1, 1, 0, 2});
   CHECK(bincount(x, 6).numel() == 6);
-  CHECK(bincount(x, Double{1, 2, 3, 4}).to_vector() == Values{1, 4, 0, 5});
-  check::gradients([&](const Double& w) { return bincount(x, square(w)); }, Double{1, 2, 3, 4});
+  CHECK(bincount(x, Double{1., 2, 3, 4}).to_vector() == Values{1, 4, 0, 5});
+  check::gradients([&](const Double& w) { return bincount(x, square(w)); }, Double{1., 2, 3, 4});
   CHECK(histogram(Double{0, 0.5, 1, 2, 3, -1, std::nan("")}, 2, 0, 2).to_vector() == Ints{2, 2});
+}
+
+TEST_CASE("quantile: what lies between two elements") {
+  const Double x{4., 1, 3, 2};
+  const auto at = [&](double q, Interpolation i) { return quantile(x, q, 0, false, i).item(); };
+  CHECK(at(0.4, Interpolation::lower) == 2);      // position 1.2
+  CHECK(at(0.4, Interpolation::higher) == 3);
+  CHECK(at(0.4, Interpolation::nearest) == 2);
+  CHECK(at(0.5, Interpolation::nearest) == 3);    // position 1.5, to the even one
+  CHECK(at(0.4, Interpolation::midpoint) == 2.5);
+  CHECK(at(1, Interpolation::midpoint) == 4);
+}
+
+TEST_CASE("unique slices, in lexicographic order") {
+  const Tensor<int64_t> x{{2, 1}, {1, 5}, {2, 1}, {1, -3}};
+  const auto rows = unique(x, 0);
+  CHECK(rows.values.to_vector() == Ints{1, -3, 1, 5, 2, 1});
+  CHECK(rows.inverse.to_vector() == Ints{2, 1, 2, 0});
+  CHECK(rows.counts.to_vector() == Ints{1, 1, 2});
+  CHECK(check::difference(index_select(rows.values, 0, rows.inverse), x, 0, 0) == "");
+  const auto columns = unique(transpose(x, 0, 1), 1);
+  CHECK(check::difference(columns.values, transpose(rows.values, 0, 1).clone(), 0, 0) == "");
+  const double nan = std::nan("");
+  CHECK(unique(Double{{nan, 1}, {nan, 1}, {0, nan}}, 0).counts.to_vector() == Ints{1, 2});
+}
+
+TEST_CASE("histogram between edges, with weights, as a density") {
+  const Double edges{0., 1, 4}, x{-1., 0, 1, 3, 4, 4.5};
+  CHECK(histogram(x, edges).counts.to_vector() == Values{1, 3});
+  const Double w{9., 1, 2, 3, 4, 9};
+  CHECK(histogram(x, edges, {.weights = w}).counts.to_vector() == Values{1, 9});
+  const auto d = histogram(x, edges, {.weights = w, .density = true}).counts;
+  CHECK(d.to_vector() == Values{0.1, 0.3});
+  CHECK(histogram(x, 2, 0, 4, HistogramOptions<double, Cpu>{}).edges.to_vector() == Values{0, 2, 4});
+  check::gradients([&](const Double& v) { return histogram(x, edges, {.weights = square(v), .density = true}).counts; }, w);
+  CHECK(check::missing(check::error_of([&] { histogram(x, edges, {.weights = edges}); }), {"histogram: the weights do not match", "weights of x's shape"}) == "");
+}
+
+TEST_CASE("repeat_interleave with a count for each position") {
+  const Double x{{1, 2, 3}, {4, 5, 6}};
+  CHECK(repeat_interleave(x, Tensor<int64_t>{2, 0, 1}, 1).to_vector() == Values{1, 1, 3, 4, 4, 6});
+  CHECK(repeat_interleave(x, Tensor<int64_t>{0, 0}, 0).shape() == Shape{0, 3});
+  check::gradients([](const Double& v) { return square(repeat_interleave(v, Tensor<int64_t>{2, 0, 1}, 1)); }, x);
+  CHECK(check::missing(check::error_of([&] { repeat_interleave(x, Tensor<int64_t>{1, -1}, 0); }),
+                       {"repeat_interleave: the counts do not match", "2 counts >= 0", "sort_test.cpp:"}) == "");
 }
 
 TEST_CASE("sort: error texts") {

@@ -31,7 +31,7 @@ TEST_CASE("reshape keeps the order, and shares memory where the strides allow it
   CHECK(narrow(x, 2, 0, 2).reshape({6, 2}).to_vector() == Values{0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21});
   CHECK(count({0, 3}).reshape({3, 0, 5}).shape() == Shape{3, 0, 5});
   CHECK(scalar<double>(4).reshape({1, 1}).to_vector() == Values{4});
-  CHECK(Double{4}.reshape({}).item() == 4);
+  CHECK(Double{4.}.reshape({}).item() == 4);
 }
 
 TEST_CASE("every reshape of a permuted tensor has the values of its copy") {
@@ -110,7 +110,7 @@ TEST_CASE("diagonal above and below, of batches; diag_embed") {
   CHECK(diagonal(x, -1).to_vector() == Values{4, 9});
   CHECK(diagonal(x, 4).numel() == 0);
   CHECK(diagonal(count({2, 2, 2})).to_vector() == Values{0, 3, 4, 7});
-  CHECK(diag_embed(Double{1, 2}).to_vector() == Values{1, 0, 0, 2});
+  CHECK(diag_embed(Double{1., 2}).to_vector() == Values{1, 0, 0, 2});
 }
 
 TEST_CASE("as_strided reads any places that are all different") {

@@ -1,7 +1,11 @@
 // Runs recorded cases through a table of functions and compares outputs and gradients with PyTorch's. The tests beside this
 // file take all files of cases but conv, pool and resample, which tests/ops runs beside its other tests of these operators.
+//
+// Each case runs three times more: with the inputs as views that are not contiguous, which must change nothing; forward,
+// where <c, jvp(v)> must be <vjp(c), v>; and, where the function is smooth, through gradgradcheck.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -10,6 +14,7 @@
 #include <vector>
 
 #include <gradus/ops/elementwise.hpp>
+#include <gradus/ops/functional.hpp>
 #include <gradus/ops/view.hpp>
 
 #include "recorded/recorded.hpp"
@@ -25,11 +30,21 @@ struct Args {
   const Case& c;
   std::vector<Double> list;
 
-  explicit Args(const Case& c) : c(c) {
+  explicit Args(const Case& c, bool views = false) : c(c) {
     for (const Array& a : c.inputs) {
       list.push_back(from_vector(a.data, a.shape));
+      if (views) list.back() = scattered(list.back());
       if (a.requires_grad) list.back().requires_grad_();
     }
+  }
+  Args(const Case& c, std::vector<Double> inputs) : c(c), list(std::move(inputs)) {}
+  /// The same values with other strides: the first two dimensions exchanged in memory, or every second element of a vector.
+  static Double scattered(const Double& x) {
+    if (x.rank() == 0) return x;
+    if (x.rank() > 1) return transpose(transpose(x, 0, 1).clone(), 0, 1).detach();
+    const auto wide = zeros<double>({x.numel(), 2});
+    select(wide, 1, 1).copy_(x);
+    return select(wide, 1, 1).detach();
   }
   const Double& operator[](std::size_t i) const { return list.at(i); }
   std::size_t size() const { return list.size(); }
@@ -122,11 +137,62 @@ inline std::string compare(const Args& x, const Results& y) {
   return "";
 }
 
+using Function = std::function<Results(const Args&)>;
+
+inline double dot(const Double& a, const Double& b) { return sum(mul(a, b)).item(); }
+
+/// "" when the derivative along a direction is the one that the recorded gradient has. For cases with one result.
+inline std::string compare_forward(const Case& c, const Function& f) {
+  if (c.outputs.size() != 1 || !c.cotangents[0]) return "";
+  const Args x(c);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (!c.grads[i]) continue;
+    const auto along = [&](const Double& t) {
+      std::vector<Double> in;
+      for (std::size_t k = 0; k < x.size(); ++k) in.push_back(k == i ? t : x[k].detach());
+      return f(Args(c, in)).list[0];
+    };
+    if (no_grad([&] { return along(x[i]); }).numel() == 0 || x[i].numel() == 0) continue;
+    {
+      const auto leaf = x[i].detach().requires_grad_();
+      if (!along(leaf).requires_grad()) continue;   // piecewise constant
+    }
+    const auto v = check::uniform(x[i].shape(), -1, 1, 77 + i);
+    const double forward = dot(jvp(along, x[i], v), from_vector(*c.cotangents[0], c.outputs[0].shape));
+    const double backward = dot(v, from_vector(*c.grads[i], c.inputs[i].shape));
+    if (!(std::fabs(forward - backward) <= 10 * kGradientTolerance * (1 + std::fabs(backward))))
+      return "jvp of " + c.inputs[i].name + ": " + gradus::detail::digits(forward) + ", expected " + gradus::detail::digits(backward);
+  }
+  return "";
+}
+/// Throws where the gradient's gradient differs from differences.
+inline void check_second(const Case& c, const Function& f) {
+  const Args x(c);
+  std::vector<Double> leaves;
+  std::vector<std::size_t> place;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    if (c.grads[i] && x[i].numel() > 0) leaves.push_back(x[i].detach()), place.push_back(i);
+  if (leaves.empty()) return;
+  gradgradcheck(
+      [&](const std::vector<Double>& in) {
+        std::vector<Double> all;
+        for (const auto& t : x.list) all.push_back(t.detach());
+        for (std::size_t k = 0; k < place.size(); ++k) all[place[k]] = in[k];
+        std::vector<Double> smooth;
+        const auto y = f(Args(c, all));
+        for (std::size_t i = 0; i < y.list.size(); ++i)
+          if (y.dtypes[i] == "float64") smooth.push_back(y.list[i]);
+        return smooth;
+      },
+      leaves, {.name = c.name.c_str()});
+}
+
 }  // namespace detail
 
 /// All cases of some files of this folder, each through the table's function for its operator. `chosen` are the cases at a
-/// kink or tie where gradus takes another subgradient than PyTorch: of those the values are compared.
-inline Report run(const std::vector<const char*>& files, const Table& table, const Names& chosen = {}) {
+/// kink or tie where gradus takes another subgradient than PyTorch: of those the values are compared. Of the cases in `once` the
+/// second derivative is not checked.
+inline Report run(const std::vector<const char*>& files, const Table& table, const Names& chosen = {}, const Names& once = {}) {
   Report r;
   std::set<std::string> without;
   for (const char* file : files)
@@ -148,6 +214,12 @@ inline Report run(const std::vector<const char*>& files, const Table& table, con
         if (std::find(chosen.begin(), chosen.end(), c.name) != chosen.end())
           d = !c.smooth && d.starts_with("gradient") ? "" : d.empty() ? "agrees, though it is listed as chosen otherwise" : d;
         if (!d.empty()) r.differences.push_back(c.name + ": " + d);
+        if (!d.empty() || std::find(chosen.begin(), chosen.end(), c.name) != chosen.end()) continue;
+        const Args v(c, true);
+        if (d = detail::compare(v, f->second(v)); !d.empty()) r.differences.push_back(c.name + " of views: " + d);
+        if (!c.has_grads()) continue;
+        if (d = detail::compare_forward(c, f->second); !d.empty()) r.differences.push_back(c.name + ": " + d);
+        if (c.smooth && std::find(once.begin(), once.end(), c.name) == once.end()) detail::check_second(c, f->second);
       } catch (const std::exception& e) {
         r.differences.push_back(c.name + " throws " + e.what());
       }

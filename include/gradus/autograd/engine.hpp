@@ -83,6 +83,14 @@ Tensor<T, D> grad(const Tensor<T, D>& y, const Tensor<T, D>& x, const GradOption
   return grad(std::vector<Tensor<T, D>>{y}, std::vector<Tensor<T, D>>{x}, o, at)[0];
 }
 
+/// Throws unless the loss depends on each of the parameters: names those that it does not reach, and tells one that nothing
+/// uses from one that is used where no gradient passes (detach(), NoGrad, an operator without a gradient).
+void check_reached(const AnyTensor& loss, const std::vector<AnyTensor>& parameters, Where at = Where::current());
+template <class T, class D>
+void check_reached(const Tensor<T, D>& loss, const std::vector<Tensor<T, D>>& parameters, Where at = Where::current()) {
+  check_reached(loss, std::vector<AnyTensor>(parameters.begin(), parameters.end()), at);
+}
+
 template <Element T, class D> Tensor<T, D>& Tensor<T, D>::requires_grad_(bool on, Where at) {
   static_assert(is_floating<T>, "gradus: only floating tensors can require gradients");
   if (!is_leaf())

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <typeinfo>
+#include <unordered_set>
 
 #include <gradus/autograd/engine.hpp>
 
@@ -70,6 +71,22 @@ namespace detail {
 GRADUS_FUNC void fail_stale_view(const AnyTensor& x, Where at) {
   fail("use of a view", "its base was written in place after the view was taken",
        {{"view", describe(x)}, {"written", describe(x.impl()->storage->writer)}}, "take the view again after the write", at);
+}
+GRADUS_FUNC void check_not_saved(const char* op, const AnyTensor& x, Node* from, Where at) {
+  constexpr std::size_t kNearest = 64;
+  std::vector<Node*> seen;
+  const auto reach = [&](Node* n) {
+    if (n && n->sequence != 0 && seen.size() < kNearest && std::find(seen.begin(), seen.end(), n) == seen.end()) seen.push_back(n);
+  };
+  reach(from);
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    for (const SavedBase* s = seen[i]->saved; s; s = s->next())
+      if (s->peek().defined() && s->peek().shares_storage(x) && s->version() == x.version())
+        fail(op, "the write would destroy a value that the backward of its own history needs",
+             {{"x", describe(x)}, {"saved", std::string(s->name()) + " " + describe(s->peek())}, {"by", seen[i]->name() + " made at " + describe(seen[i]->at)}},
+             "the op that is not in place, or a write into a clone()", at);
+    for (int k = 0; k < seen[i]->inputs_n; ++k) reach(seen[i]->input(k).node.get());
+  }
 }
 GRADUS_FUNC void fail_gradient_shape(const Node& target, const AnyTensor& g, const Node& from) {
   fail(from.name() + "::backward", "gradient of the wrong shape",
@@ -268,6 +285,30 @@ GRADUS_FUNC std::vector<AnyTensor> detail::run_backward(const std::vector<Edge>&
                                                         const std::vector<Edge>& targets, bool create_graph, bool retain_graph,
                                                         Where) {
   return Engine::run(roots, gradients, targets, create_graph, retain_graph);
+}
+
+GRADUS_FUNC void check_reached(const AnyTensor& loss, const std::vector<AnyTensor>& parameters, Where at) {
+  if (!loss.requires_grad()) detail::fail_no_graph("check_reached", loss, at);
+  std::unordered_set<const Node*> seen;
+  std::vector<Node*> list;
+  const auto reach = [&](Node* n) {
+    if (n && seen.insert(n).second) list.push_back(n);
+  };
+  reach(loss.grad_fn());
+  for (std::size_t i = 0; i < list.size(); ++i)
+    for (int k = 0; k < list[i]->inputs_n; ++k) reach(list[i]->input(k).node.get());
+  std::vector<Fact> facts{{"loss", describe(loss)}};
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const AnyTensor& p = parameters[i];
+    const bool same = p.defined() && p.is_same(loss);
+    if (same || (p.requires_grad() && seen.count(p.grad_fn() ? p.grad_fn() : p.impl()->accumulator))) continue;
+    const char* why = !p.defined() ? "" : !p.requires_grad() ? ": does not require gradients"
+                      : p.impl()->accumulator ? ": used, but not on the way to the loss" : ": no recorded op uses it";
+    facts.push_back({"parameter " + std::to_string(i), describe(p) + why});
+  }
+  if (facts.size() > 1)
+    fail("check_reached", "the loss does not depend on " + std::to_string(facts.size() - 1) + " of " + std::to_string(parameters.size()) + " parameters",
+         facts.data(), facts.size(), "parameters that the loss was computed from, without detach(), NoGrad or an operator without a gradient in between", at);
 }
 
 }  // namespace gradus

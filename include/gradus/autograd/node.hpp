@@ -98,14 +98,22 @@ class SavedBase {
  public:
   SavedBase(Node* owner, const char* name) : owner_(owner), name_(name), next_(owner->saved) { owner->saved = this; }
   SavedBase(const SavedBase&) = delete;
+  ~SavedBase() { release(); }
   const char* name() const { return name_; }
   const AnyTensor& peek() const { return value_; }  ///< without checks; for debuggers
   SavedBase* next() const { return next_; }
-  void release() { value_ = {}; }
+  uint32_t version() const { return version_; }     ///< of the storage when the value was saved
+  void release() {
+    if (!value_.defined()) return;
+    detail::count_down(value_.impl()->storage->saved);
+    value_ = {};
+  }
 
  protected:
   void save(const AnyTensor& x) {
+    release();
     if (!x.defined()) return;
+    detail::count_up(x.impl()->storage->saved);
     version_ = x.version();
     if (x.grad_fn() == owner_) {  // an output: kept without its node, or the graph would own itself (I3)
       output_ = static_cast<int>(x.impl()->output);
@@ -166,6 +174,9 @@ template <class T, class D> struct AccumulateNode final : Node {
 namespace detail {
 
 [[noreturn]] void fail_stale_view(const AnyTensor& x, Where at);
+/// An error if one of the nodes behind `from` keeps a value that a write to x would destroy, before it is destroyed. Looks at
+/// the nearest nodes only: a value kept further away is noticed when it is used.
+void check_not_saved(const char* op, const AnyTensor& x, Node* from, Where at);
 [[noreturn]] void fail_gradient_shape(const Node& target, const AnyTensor& g, const Node& from);
 
 /// A view whose base got another history since: edge_to() refuses it.
@@ -196,6 +207,12 @@ inline void set_history(const AnyTensor& y, Node* node, uint32_t output) {  // t
   t->requires_grad = true;
 }
 
+/// A result that an op made as a view of its own scratch memory is nobody's view.
+inline void forget_base(TensorImpl* t) {
+  const Ref<TensorImpl> base = Ref<TensorImpl>::adopt(std::exchange(t->base, nullptr));
+  t->unrecorded_view = false;
+}
+
 template <class N, class Y, class... In> N* make_node(const Y& y, Where at, const In&... in) {
   auto* node = new N;
   int i = 0;
@@ -205,6 +222,7 @@ template <class N, class Y, class... In> N* make_node(const Y& y, Where at, cons
   node->at = at;
   node->shape = y.shape(), node->dtype = y.dtype(), node->device = y.device();
   TensorImpl* t = y.impl();
+  if (t->unrecorded_view) forget_base(t);
   t->grad_fn = node;             // y is new: the count that `new` made is y's
   t->requires_grad = true;
   if (observer) [[unlikely]] {
@@ -228,6 +246,7 @@ template <class N, class Y, class T, class D> N& record_list(const Y& y, Where a
   node->sequence = next_sequence();
   node->at = at;
   node->shape = y.shape(), node->dtype = y.dtype(), node->device = y.device();
+  if (y.impl()->unrecorded_view) forget_base(y.impl());
   y.impl()->grad_fn = node;
   y.impl()->requires_grad = true;
   if (observer) [[unlikely]] {

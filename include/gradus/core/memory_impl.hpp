@@ -1,7 +1,9 @@
 // Definitions of memory.hpp; compiled once in cpu/gradus.cpp, or inline with GRADUS_HEADER_ONLY.
 #pragma once
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <new>
@@ -134,7 +136,51 @@ GRADUS_FUNC void large_free(void* p, std::size_t bytes) {
   s.large.emplace(capacity, p);
   s.cached_large += static_cast<int64_t>(capacity);
 }
+
+struct TracedOp {
+  MemoryOfOp figures;
+};
+/// All operators seen, under one lock: tracing is for looking, not for speed.
+struct MemoryTrace {
+  std::mutex mutex;
+  std::map<std::pair<std::string, std::string>, TracedOp*> ops;
+  static MemoryTrace& get() {
+    static auto* trace = new MemoryTrace;
+    return *trace;
+  }
+};
+GRADUS_FUNC TracedOp* trace_allocation(const char* op, const char* file, uint32_t line, int64_t bytes) {
+  auto& t = MemoryTrace::get();
+  const std::lock_guard lock(t.mutex);
+  std::string where = std::string(file) + ":" + std::to_string(line);
+  const std::string name(op, std::strcspn(op, "<"));   // exp, not exp<float, gradus::Cpu>
+  TracedOp*& entry = t.ops[{name, where}];
+  if (!entry) entry = new TracedOp{{name, where}};
+  MemoryOfOp& m = entry->figures;
+  m.live += bytes, ++m.allocations;
+  if (m.live > m.peak) m.peak = m.live;
+  return entry;
+}
+GRADUS_FUNC void trace_free(TracedOp* op, int64_t bytes) {
+  const std::lock_guard lock(MemoryTrace::get().mutex);
+  op->figures.live -= bytes;
+}
 }  // namespace detail
+
+GRADUS_FUNC void trace_memory(bool on) {
+  auto& t = detail::MemoryTrace::get();
+  const std::lock_guard lock(t.mutex);
+  if (on) t.ops.clear();   // what was traced before keeps its own entry until it is freed
+  detail::memory_traced = on;
+}
+GRADUS_FUNC std::vector<MemoryOfOp> memory_by_op() {
+  auto& t = detail::MemoryTrace::get();
+  const std::lock_guard lock(t.mutex);
+  std::vector<MemoryOfOp> list;
+  for (const auto& [key, op] : t.ops) list.push_back(op->figures);
+  std::stable_sort(list.begin(), list.end(), [](const MemoryOfOp& a, const MemoryOfOp& b) { return a.peak > b.peak; });
+  return list;
+}
 
 GRADUS_FUNC MemoryStats memory_stats() {
   auto& s = detail::SharedCache::get();
@@ -148,8 +194,14 @@ GRADUS_FUNC std::string memory_report() {
     snprintf(text, sizeof text, "%.1f MB", static_cast<double>(b) / 1e6);
     return std::string(text);
   };
-  return "cpu: " + mb(m.live) + " live, " + mb(m.peak) + " peak, " + mb(m.cached) + " cached, " + mb(m.from_system) +
-         " from the system, " + std::to_string(m.allocations) + " allocations";
+  std::string text = "cpu: " + mb(m.live) + " live, " + mb(m.peak) + " peak, " + mb(m.cached) + " cached, " + mb(m.from_system) +
+                     " from the system, " + std::to_string(m.allocations) + " allocations";
+  auto ops = memory_by_op();
+  if (ops.size() > 20) ops.resize(20);
+  for (const auto& op : ops)
+    text += "\n  " + op.op + " at " + op.where + ": " + mb(op.live) + " live, " + mb(op.peak) + " peak, " + std::to_string(op.allocations) +
+            " allocations";
+  return text;
 }
 GRADUS_FUNC void reset_peak_memory() { detail::live_bytes.peak = detail::live_bytes.live; }
 GRADUS_FUNC void empty_cache() {

@@ -12,12 +12,14 @@ namespace gradus {
 struct alignas(64) Storage {
   uint32_t refs = 1;
   uint32_t version = 0;           ///< counts writes; a saved value remembers it
+  uint32_t saved = 0;             ///< values kept for a backward that lie here
+  DeviceKind device = DeviceKind::cpu;
   std::size_t bytes = 0;          ///< of the elements
   void* data = nullptr;
-  DeviceKind device = DeviceKind::cpu;
   Where writer = {};              ///< who wrote last
   void (*deleter)(void*) = nullptr;  ///< frees foreign memory; of our own it only tells that it ends
   void* context = nullptr;        ///< given to deleter; keeps foreign memory alive
+  detail::TracedOp* traced = nullptr;  ///< who made it, while memory is traced
 
   static Storage* make(std::size_t bytes) {
     void* block = detail::pool_alloc(sizeof(Storage) + bytes);
@@ -35,6 +37,7 @@ struct alignas(64) Storage {
   }
   bool owns() const { return data == this + 1; }
   static void destroy(Storage* s) {
+    if (s->traced) detail::trace_free(s->traced, static_cast<int64_t>(s->bytes));
     if (s->owns()) {
       const std::size_t bytes = s->bytes;
       if (s->deleter) [[unlikely]] s->deleter(s->context);   // somebody wants to know (debug/memory.hpp)

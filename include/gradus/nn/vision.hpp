@@ -29,8 +29,8 @@ struct PixelUnshuffle : Stateless<PixelUnshuffle> {
   std::string about() const { return std::to_string(r); }
 };
 
-enum class PadMode { constant, reflect, replicate, circular };
-/// Borders around the last dimensions, as pad() and pad_like() count them: `before` and `after` an entry a dimension.
+using gradus::PadMode;
+/// Borders around the last dimensions, as pad() counts them: `before` and `after` an entry a dimension.
 struct Pad : Stateless<Pad> {
   Shape before, after;
   PadMode mode;
@@ -39,11 +39,7 @@ struct Pad : Stateless<Pad> {
       : before(before), after(after), mode(mode), value(value) {}
   auto apply(const auto& x, Where at) const {
     if (mode == PadMode::constant) return pad(x, before, after, value, at);
-    return pad_like(x, before, after,
-                    mode == PadMode::reflect     ? Border::reflect
-                    : mode == PadMode::replicate ? Border::replicate
-                                                 : Border::circular,
-                    at);
+    return pad(x, before, after, mode, at);
   }
 };
 

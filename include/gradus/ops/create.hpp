@@ -2,7 +2,9 @@
 // foreign memory. Random tensors are in ops/random.hpp.
 #pragma once
 #include <algorithm>
+#include <concepts>
 #include <memory>
+#include <utility>
 
 #include <gradus/kernels/create.hpp>
 #include <gradus/ops/view.hpp>
@@ -24,11 +26,16 @@ template <class T, class D> Tensor<T, D> zeros_like(const Tensor<T, D>& x, Where
 template <class T, class D> Tensor<T, D> ones_like(const Tensor<T, D>& x, Where at = Where::current()) { return ones<T, D>(x.shape(), at); }
 template <class T, class D> Tensor<T, D> full_like(const Tensor<T, D>& x, double v, Where at = Where::current()) { return full<T, D>(x.shape(), v, at); }
 
+namespace detail {
+inline void check_count(const char* op, std::size_t values, const Shape& shape, Where at) {
+  if (static_cast<int64_t>(values) != shape.numel())
+    fail(op, "the values do not fill the shape", {{"values", std::to_string(values)}, {"shape", shape.str()}},
+         std::to_string(shape.numel()) + " values", at);
+}
+}  // namespace detail
 /// The values, copied, in row-major order; their number must be shape.numel().
 template <class T> Tensor<T> from_span(std::span<const T> values, const Shape& shape, Where at = Where::current()) {
-  if (static_cast<int64_t>(values.size()) != shape.numel())
-    fail("from_span", "the values do not fill the shape", {{"values", std::to_string(values.size())}, {"shape", shape.str()}},
-         std::to_string(shape.numel()) + " values", at);
+  detail::check_count("from_span", values.size(), shape, at);
   Tensor<T> y(shape, at);
   for (std::size_t i = 0; i < values.size(); ++i) y.data()[i] = values[i];
   return y;
@@ -39,27 +46,52 @@ template <class T> Tensor<T> from_vector(const std::vector<T>& values, const Sha
 template <class T> Tensor<T> from_vector(const std::vector<T>& values, Where at = Where::current()) {
   return from_vector(values, Shape{static_cast<int64_t>(values.size())}, at);
 }
-/// A tensor over memory that the caller owns; nothing is copied, and the memory must outlive the tensor and its views.
-template <class T> Tensor<T> borrow(T* data, const Shape& shape, Where = Where::current()) {
+namespace detail {
+template <class T> Tensor<T> over(T* data, const Shape& shape, const Shape& strides, void (*deleter)(void*), void* context) {
   TensorImpl* t = TensorImpl::make();
   t->dtype = dtype_of<T>;
-  t->shape = shape, t->strides = contiguous_strides(shape), t->numel = shape.numel();
-  t->storage = Storage::wrap(data, static_cast<std::size_t>(t->numel) * sizeof(T), nullptr, nullptr);
+  t->shape = shape, t->strides = strides, t->numel = shape.numel();
+  t->contiguous = gradus::is_contiguous(shape, strides);
+  t->storage = Storage::wrap(data, static_cast<std::size_t>(t->numel) * sizeof(T), deleter, context);
   t->data = data;
   return Tensor<T>(Ref<TensorImpl>::adopt(t));
+}
+}  // namespace detail
+/// A tensor over memory that the caller owns; nothing is copied, and the memory must outlive the tensor and its views.
+template <class T> Tensor<T> borrow(T* data, const Shape& shape, Where = Where::current()) {
+  return detail::over(data, shape, contiguous_strides(shape), nullptr, nullptr);
+}
+/// The same for a span (of a std::vector, an array, ...) whose elements fill the shape.
+template <class T> Tensor<T> borrow(std::span<T> values, const Shape& shape, Where at = Where::current()) {
+  detail::check_count("borrow", values.size(), shape, at);
+  return borrow(values.data(), shape, at);
+}
+template <class T> Tensor<T> borrow(std::vector<T>& values, const Shape& shape, Where at = Where::current()) {
+  return borrow(std::span<T>(values), shape, at);
+}
+/// A tensor over foreign memory that release() gives back when the last tensor and view are gone: of a file mapping, another
+/// library's array. `strides` count elements; contiguous by default.
+template <class T, std::invocable F> Tensor<T> wrap(T* data, const Shape& shape, F release, const Shape& strides, Where at = Where::current()) {
+  if (strides.n != shape.n)
+    fail("wrap", "strides and shape differ in length", {{"shape", shape.str()}, {"strides", strides.str()}}, "one stride a dimension", at);
+  return detail::over(
+      data, shape, strides,
+      [](void* p) {
+        const std::unique_ptr<F> f(static_cast<F*>(p));
+        (*f)();
+      },
+      new F(std::move(release)));
+}
+template <class T, std::invocable F> Tensor<T> wrap(T* data, const Shape& shape, F release, Where at = Where::current()) {
+  return wrap(data, shape, std::move(release), contiguous_strides(shape), at);
 }
 /// A tensor that takes over the vector's memory: no copy.
 template <class T>
   requires(!std::is_same_v<T, bool>)
 Tensor<T> adopt(std::vector<T>&& values, const Shape& shape, Where at = Where::current()) {
-  if (static_cast<int64_t>(values.size()) != shape.numel())
-    fail("adopt", "the values do not fill the shape", {{"values", std::to_string(values.size())}, {"shape", shape.str()}},
-         std::to_string(shape.numel()) + " values", at);
-  auto* keeper = new std::vector<T>(std::move(values));
-  auto y = borrow(keeper->data(), shape, at);
-  y.impl()->storage->deleter = [](void* p) { delete static_cast<std::vector<T>*>(p); };
-  y.impl()->storage->context = keeper;
-  return y;
+  detail::check_count("adopt", values.size(), shape, at);
+  T* data = values.data();
+  return wrap(data, shape, [kept = std::move(values)] {}, at);   // moving a vector leaves its elements where they are
 }
 
 namespace detail {
@@ -73,6 +105,14 @@ template <class T, class D> void write_from_host(const Tensor<T, D>& x, const T*
 template <Element T, class D> Tensor<T, D>::Tensor(std::initializer_list<T> values, Where at)
     : Tensor(Shape{static_cast<int64_t>(values.size())}, at) {
   detail::write_from_host(*this, values.begin());
+}
+template <Element T, class D>
+template <std::integral I>
+  requires(is_floating<T> && !std::is_same_v<I, bool>)
+Tensor<T, D>::Tensor(std::initializer_list<I> values, Where at) : Tensor(Shape{static_cast<int64_t>(values.size())}, at) {
+  const auto flat = std::make_unique<T[]>(values.size());
+  std::transform(values.begin(), values.end(), flat.get(), [](I v) { return static_cast<T>(v); });
+  detail::write_from_host(*this, flat.get());
 }
 template <Element T, class D> Tensor<T, D>::Tensor(std::initializer_list<std::initializer_list<T>> rows, Where at)
     : Tensor(Shape{static_cast<int64_t>(rows.size()), rows.size() ? static_cast<int64_t>(rows.begin()->size()) : 0}, at) {

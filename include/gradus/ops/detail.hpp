@@ -49,28 +49,36 @@ inline int normalize_dim(const char* op, int d, int rank, const AnyTensor& x, Wh
   return d < 0 ? d + rank : d;
 }
 
-template <class F, class T, class D> Tensor<T, D> map_unary(F op, const Tensor<T, D>& x, Where at) {
-  Tensor<T, D> y(x.shape(), at);
+/// An undefined operand, with the caller's line.
+inline void check_defined(const char* op, const AnyTensor& x, Where at) {
+  if (!x.defined()) [[unlikely]] fail_undefined(op, "its values", at);
+}
+
+template <class F, class T, class D> Tensor<T, D> map_unary(F op, const Tensor<T, D>& x, Where at, const char* name = GRADUS_CALLER) {
+  check_defined(name, x, at);
+  Tensor<T, D> y(x.shape(), at, name);
   kernels::unary<F, T>(D{}, op, x.data(), y.data(), loop_over(x.shape(), y, x));
   return y;
 }
 template <class F, class T, class D> Tensor<T, D> map_binary(const char* name, F op, const Tensor<T, D>& a, const Tensor<T, D>& b, Where at) {
+  check_defined(name, a, at), check_defined(name, b, at);
   if (a.shape() == b.shape() && a.is_contiguous() && b.is_contiguous()) {
-    Tensor<T, D> y(a.shape(), at);
+    Tensor<T, D> y(a.shape(), at, name);
     kernels::binary<F, T>(D{}, op, a.data(), b.data(), y.data(), kernels::Loop<3>::flat(y.numel()));
     return y;
   }
   Shape shape;
   if (!broadcast_shapes(a.shape(), b.shape(), shape)) fail_broadcast(name, a, b, at);
-  Tensor<T, D> y(shape, at);
+  Tensor<T, D> y(shape, at, name);
   kernels::binary<F, T>(D{}, op, a.data(), b.data(), y.data(), loop_over(shape, y, a, b));
   return y;
 }
 template <class F, class T, class D>
 Tensor<bool, D> map_compare(const char* name, F op, const Tensor<T, D>& a, const Tensor<T, D>& b, Where at) {
+  check_defined(name, a, at), check_defined(name, b, at);
   Shape shape;
   if (!broadcast_shapes(a.shape(), b.shape(), shape)) fail_broadcast(name, a, b, at);
-  Tensor<bool, D> y(shape, at);
+  Tensor<bool, D> y(shape, at, name);
   kernels::compare<F, T>(D{}, op, a.data(), b.data(), y.data(), loop_over(shape, y, a, b));
   return y;
 }

@@ -29,8 +29,8 @@ template <class T, class D> struct AffineNode final : Node {
 };
 
 namespace detail {
-template <class F, class T, class D> Tensor<T, D> unary_op(F op, const Tensor<T, D>& x, Where at) {
-  Tensor<T, D> y = map_unary(op, x, at);
+template <class F, class T, class D> Tensor<T, D> unary_op(F op, const Tensor<T, D>& x, Where at, const char* name = GRADUS_CALLER) {
+  Tensor<T, D> y = map_unary(op, x, at, name);
   if constexpr (is_floating<T>) {
     if (wants_grad(x)) {
       auto& node = record<UnaryNode<F, T, D>>(y, at, x);
@@ -40,8 +40,8 @@ template <class F, class T, class D> Tensor<T, D> unary_op(F op, const Tensor<T,
   }
   return y;
 }
-template <class T, class D> Tensor<T, D> affine(const Tensor<T, D>& x, double a, double b, Where at) {
-  Tensor<T, D> y = map_unary(kernels::Affine{a, b}, x, at);
+template <class T, class D> Tensor<T, D> affine(const Tensor<T, D>& x, double a, double b, Where at, const char* name = GRADUS_CALLER) {
+  Tensor<T, D> y = map_unary(kernels::Affine{a, b}, x, at, name);
   if constexpr (is_floating<T>) {
     if (wants_grad(x)) record<AffineNode<T, D>>(y, at, x).scale = a;
   }
@@ -157,6 +157,12 @@ template <class T, class D> Tensor<T, D> ceil(const Tensor<T, D>& x, Where at = 
 template <class T, class D> Tensor<T, D> round(const Tensor<T, D>& x, Where at = Where::current()) { return detail::map_unary(kernels::Round{}, x, at); }
 template <class T, class D> Tensor<T, D> trunc(const Tensor<T, D>& x, Where at = Where::current()) { return detail::map_unary(kernels::Trunc{}, x, at); }
 // clang-format on
+
+/// log(1 + e^{beta x}) / beta up to beta x = threshold, x itself beyond: PyTorch's softplus, which jumps there by e^-threshold / beta.
+template <class T, class D>
+Tensor<T, D> softplus(const Tensor<T, D>& x, double beta, double threshold, Where at = Where::current()) {
+  return where(greater(x.detach(), threshold / beta, at), x, softplus(x, beta, at), at);
+}
 
 /// x - trunc(x)
 template <class T, class D> Tensor<T, D> frac(const Tensor<T, D>& x, Where at = Where::current()) { return sub(x, trunc(x, at), at); }

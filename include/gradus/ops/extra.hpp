@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include <gradus/ops/create.hpp>
 #include <gradus/ops/index.hpp>
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/softmax.hpp>
@@ -183,6 +184,75 @@ Tensor<T, D> sliding_windows(const Tensor<T, D>& x, int dim, int64_t size, int64
   return stack(column, -1, at);
 }
 
+/// Coordinates of a grid: tensor k of the result has xs[k] [n_k] along dimension k and repeats along the others; views of shape
+/// [n_0, n_1, ...] (NumPy's indexing="ij").
+template <class T, class D>
+std::vector<Tensor<T, D>> meshgrid(const std::vector<Tensor<T, D>>& xs, Where at = Where::current()) {
+  Shape shape;
+  for (const auto& x : xs) {
+    if (x.rank() != 1) fail("meshgrid", "not a vector", {{"x", describe(x)}}, "1 dimension each", at);
+    shape.push_back(x.numel());
+  }
+  std::vector<Tensor<T, D>> grids;
+  for (int k = 0; k < shape.n; ++k) {
+    Shape column = shape;
+    for (int i = 0; i < shape.n; ++i)
+      if (i != k) column[i] = 1;
+    grids.push_back(expand(gradus::reshape(xs[static_cast<std::size_t>(k)], column, at), shape, at));
+  }
+  return grids;
+}
+/// gather with x and index broadcast against each other outside of `dim`: NumPy's take_along_axis.
+template <class T, class D>
+Tensor<T, D> take_along(const Tensor<T, D>& x, const Tensor<int64_t, D>& index, int dim, Where at = Where::current()) {
+  const int d = detail::normalize_dim("take_along", dim, x.rank(), x, at);
+  bool fits = index.rank() == x.rank();
+  Shape for_x = x.shape(), for_index = index.shape();
+  for (int i = 0; fits && i < x.rank(); ++i) {
+    const int64_t a = x.shape()[i], b = index.shape()[i];
+    if (i == d) continue;
+    fits = a == b || a == 1 || b == 1;
+    for_x[i] = for_index[i] = a == 1 ? b : a;
+  }
+  if (!fits)
+    fail("take_along", "the index does not match", {{"x", describe(x)}, {"index", describe(index)}, {"dim", std::to_string(d)}},
+         "extents that are equal or 1 except along dimension " + std::to_string(d), at);
+  return gather(expand(x, for_x, at), d, contiguous(expand(index, for_index, at), at), at);
+}
+/// One dimension split into several whose extents multiply to it; one may be -1.
+template <class T, class D>
+Tensor<T, D> unflatten(const Tensor<T, D>& x, int dim, const Shape& extents, Where at = Where::current()) {
+  const int d = detail::normalize_dim("unflatten", dim, x.rank(), x, at);
+  int64_t known = 1;
+  int open = -1;
+  Shape shape;
+  for (int i = 0; i < d; ++i) shape.push_back(x.shape()[i]);
+  for (int i = 0; i < extents.n; ++i) {
+    if (extents[i] == -1 && open < 0) open = shape.n;
+    else known *= extents[i];
+    shape.push_back(extents[i]);
+  }
+  if (open >= 0 && known > 0 && x.shape()[d] % known == 0) shape[open] = x.shape()[d] / known, known = x.shape()[d];
+  if (known != x.shape()[d])
+    fail("unflatten", "the extents do not multiply to the dimension", {{"x", describe(x)}, {"dim", std::to_string(d)}, {"extents", extents.str()}},
+         "a product of " + std::to_string(x.shape()[d]), at);
+  for (int i = d + 1; i < x.rank(); ++i) shape.push_back(x.shape()[i]);
+  return gradus::reshape(x, shape, at);
+}
+/// |a - b| <= atol + rtol |b|, element by element; equal infinities are close, NaN is close to nothing.
+template <Floating T, class D>
+Tensor<bool, D> isclose(const Tensor<T, D>& a, const Tensor<T, D>& b, double rtol = 1e-5, double atol = 1e-8, Where at = Where::current()) {
+  return no_grad([&] {
+    const auto near = less_equal(abs(sub(a, b, at), at), detail::affine(abs(b, at), rtol, atol, at), at);
+    return logical_or(equal(a, b, at), logical_and(near, isfinite(b, at), at), at);
+  });
+}
+/// Whether all elements are close.
+template <Floating T, class D>
+bool allclose(const Tensor<T, D>& a, const Tensor<T, D>& b, double rtol = 1e-5, double atol = 1e-8, Where at = Where::current()) {
+  return all_of(isclose(a, b, rtol, atol, at), {}, false, at).item(at);
+}
+
 // -- matrices and images -----------------------------------------------------------------------------------------------
 
 /// The sum of the diagonal of the last two dimensions.
@@ -223,33 +293,48 @@ Tensor<T, D> pixel_unshuffle(const Tensor<T, D>& x, int64_t r, Where at = Where:
   return gradus::reshape(permute(gradus::reshape(x, {N, C, H, r, W, r}, at), {0, 1, 3, 5, 2, 4}, at), {N, C * r * r, H, W}, at);
 }
 
-/// How pad_like fills the border: mirrored without the edge, the edge repeated, or the other end.
-enum class Border { reflect, replicate, circular };
-/// `before` and `after` elements around the last dimensions, taken from x itself; both lists have one entry a dimension.
+/// What pad puts around a tensor: a value, the elements mirrored without the edge, the edge repeated, or the other end.
+enum class PadMode { constant, reflect, replicate, circular };
+/// `before` and `after` elements around the last dimensions; both lists have one entry a dimension, the last for the last.
 template <Floating T, class D>
-Tensor<T, D> pad_like(const Tensor<T, D>& x, const Shape& before, const Shape& after, Border border,
-                      Where at = Where::current()) {
+Tensor<T, D> pad(const Tensor<T, D>& x, const Shape& before, const Shape& after, PadMode mode, Where at = Where::current()) {
+  if (mode == PadMode::constant) return pad(x, before, after, 0.0, at);
   if (before.n != after.n || before.n > x.rank())
-    fail("pad_like", "the counts do not match the dimensions",
+    fail("pad", "the counts do not match the dimensions",
          {{"x", describe(x)}, {"before", before.str()}, {"after", after.str()}}, "one count a dimension on both sides", at);
   Tensor<T, D> y = x;
   for (int i = 0; i < before.n; ++i) {
     const int d = x.rank() - before.n + i;
-    const int64_t e = x.shape()[d], most = border == Border::reflect ? e - 1 : border == Border::circular ? e : INT64_MAX;
+    const int64_t e = x.shape()[d], most = mode == PadMode::reflect ? e - 1 : mode == PadMode::circular ? e : INT64_MAX;
     if (before[i] < 0 || after[i] < 0 || before[i] > most || after[i] > most || e == 0)
-      fail("pad_like", "the border does not fit", {{"x", describe(x)}, {"before", before.str()}, {"after", after.str()}},
+      fail("pad", "the border does not fit", {{"x", describe(x)}, {"before", before.str()}, {"after", after.str()}},
            "counts in [0, extent], for reflect below it", at);
-    std::vector<int64_t> from;
-    for (int64_t k = -before[i]; k < e + after[i]; ++k) {
-      if (border == Border::replicate) from.push_back(k < 0 ? 0 : k >= e ? e - 1 : k);
-      else if (border == Border::circular) from.push_back((k + e) % e);
-      else from.push_back(k < 0 ? -k : k >= e ? 2 * (e - 1) - k : k);
-    }
-    Tensor<int64_t> index(Shape{static_cast<int64_t>(from.size())}, at);
-    for (std::size_t k = 0; k < from.size(); ++k) index.data()[k] = from[k];
-    y = index_select(y, d, index.template to<D>(at), at);
+    if (before[i] == 0 && after[i] == 0) continue;
+    const double last = static_cast<double>(e - 1);
+    auto from = arange<int64_t, D>(static_cast<double>(-before[i]), static_cast<double>(e + after[i]), 1, at);
+    if (mode == PadMode::replicate) from = clamp(from, 0, last, at);
+    else if (mode == PadMode::circular) from = remainder(from, full_like(from, static_cast<double>(e), at), at);
+    else from = sub(last, abs(sub(last, abs(from, at), at), at), at);
+    y = index_select(y, d, from, at);
   }
   return y;
+}
+
+/// x_c / (k + alpha / size sum_{c'} x_c'^2)^beta with c' in the `size` channels around c, those that exist: x [N, C, ...].
+/// Krizhevsky et al. 2012, section 3.3.
+template <Floating T, class D>
+Tensor<T, D> local_response_norm(const Tensor<T, D>& x, int64_t size, double alpha = 1e-4, double beta = 0.75, double k = 1,
+                                 Where at = Where::current()) {
+  if (x.rank() < 2 || size < 1)
+    fail("local_response_norm", "no channels to normalise over", {{"x", describe(x)}, {"size", std::to_string(size)}},
+         "x [N, C, ...] and size >= 1", at);
+  const int64_t C = x.shape()[1];
+  Shape before, after;
+  for (int i = 1; i < x.rank(); ++i) before.push_back(i == 1 ? size / 2 : 0), after.push_back(i == 1 ? (size - 1) / 2 : 0);
+  const auto squares = pad(square(x, at), before, after, 0.0, at);
+  auto s = narrow(squares, 1, 0, C, 1, at);
+  for (int64_t i = 1; i < size; ++i) s = add(s, narrow(squares, 1, i, C, 1, at), at);
+  return mul(x, pow(detail::affine(s, alpha / static_cast<double>(size), k, at), -beta, at), at);
 }
 
 }  // namespace gradus

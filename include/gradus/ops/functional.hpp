@@ -26,7 +26,10 @@ template <class F, class T, class D> Tensor<T, D> vjp(F&& f, const Tensor<T, D>&
   const auto leaf = detail::fresh_leaf(x);
   return grad(f(leaf), leaf, {.gradients = {v}}, at);
 }
-/// J v: the derivative of f along v. Computed as the gradient of u -> <J^T u, v>, which is linear in u: exact, two reverse passes.
+/// J v: the derivative of f along v, in forward mode's sense and by reverse mode's means: u -> J^T u is linear, and the gradient of
+/// <J^T u, v> with respect to u is J v. Exact, no differences. One f with recording, one recorded backward, one backward of that:
+/// the time of about two gradients whatever the number of inputs, and the memory of f's graph. So there is one set of rules
+/// an operator, and whatever has second derivatives has this; tests/recorded and tests/ops/table_test.cpp hold every operator to it.
 template <class F, class T, class D> Tensor<T, D> jvp(F&& f, const Tensor<T, D>& x, const Tensor<T, D>& v, Where at = Where::current()) {
   const GradMode on(true);
   const auto leaf = detail::fresh_leaf(x);

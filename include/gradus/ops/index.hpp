@@ -137,13 +137,34 @@ template <class T, class D> Tensor<T, D> gather(const Tensor<T, D>& x, int dim, 
 template <class T, class D> Tensor<T, D> scatter_add(const Tensor<T, D>& x, int dim, const Tensor<int64_t, D>& index, const Tensor<T, D>& source, Where at = Where::current());
 
 namespace detail {
-/// Index and x agree outside of `dim`; both as [O, R, I] and [O, J, I].
-inline void check_gather(const char* op, const AnyTensor& x, int d, const AnyTensor& index, Where at) {
-  Shape want = x.shape();
-  if (index.rank() == want.n) want[d] = index.shape()[d];
-  if (!(index.shape() == want))
+/// Whether the index has smaller extents than x outside of `dim`, where larger ones are an error.
+inline bool index_is_part(const char* op, const AnyTensor& x, int dim, const AnyTensor& index, Where at) {
+  const int d = normalize_dim(op, dim, x.rank(), x, at);
+  bool fits = index.rank() == x.rank(), part = false;
+  for (int i = 0; fits && i < x.rank(); ++i) fits = i == d || index.shape()[i] <= x.shape()[i], part |= i != d && index.shape()[i] < x.shape()[i];
+  if (!fits)
     fail(op, "the index does not match", {{"x", describe(x)}, {"index", describe(index)}, {"dim", std::to_string(d)}},
-         "the extents of x except along dimension " + std::to_string(d), at);
+         "the extents of x, or smaller ones, except along dimension " + std::to_string(d), at);
+  return part;
+}
+inline bool index_is_part(const char* op, const AnyTensor& x, int dim, const AnyTensor& index, const AnyTensor& source, Where at) {
+  if (!(source.shape() == index.shape()))
+    fail(op, "source and index differ", {{"index", describe(index)}, {"source", describe(source)}}, "equal shapes", at);
+  return index_is_part(op, x, dim, index, at);
+}
+/// The part of x that an index with smaller extents can name. A view.
+template <class T, class D> Tensor<T, D> named_part(const Tensor<T, D>& x, int dim, const AnyTensor& index, Where at) {
+  const int d = normalize_dim("index", dim, x.rank(), x, at);
+  Tensor<T, D> part = x;
+  for (int i = 0; i < x.rank(); ++i)
+    if (i != d) part = narrow(part, i, 0, index.shape()[i], 1, at);
+  return part;
+}
+/// x with f of that part in its place.
+template <class T, class D, class F> Tensor<T, D> on_part(const Tensor<T, D>& x, int dim, const AnyTensor& index, Where at, F f) {
+  const auto y = clone(x, at);
+  named_part(y, dim, index, at).copy_(f(named_part(x, dim, index, at)), at);
+  return y;
 }
 }  // namespace detail
 
@@ -159,8 +180,8 @@ template <class T, class D> struct GatherNode final : Node {
 };
 /// y[i][j][k] = x[i][index[i][j][k]][k] for dim = 1. Also known as take_along.
 template <class T, class D> Tensor<T, D> gather(const Tensor<T, D>& x0, int dim, const Tensor<int64_t, D>& index, Where at) {
+  if (detail::index_is_part("gather", x0, dim, index, at)) return gather(detail::named_part(x0, dim, index, at), dim, index, at);
   const int d = detail::normalize_dim("gather", dim, x0.rank(), x0, at);
-  detail::check_gather("gather", x0, d, index, at);
   const auto idx = detail::checked_index("gather", index, x0.shape()[d], x0, d, at);
   const auto x = contiguous(x0, at);
   Tensor<T, D> y(idx.shape(), at);
@@ -186,10 +207,9 @@ template <class T, class D> struct ScatterAddNode final : Node {
 /// x with source[i][j][k] added at [i][index[i][j][k]][k] for dim = 1; the gradient of gather.
 template <class T, class D>
 Tensor<T, D> scatter_add(const Tensor<T, D>& x, int dim, const Tensor<int64_t, D>& index, const Tensor<T, D>& source0, Where at) {
+  if (detail::index_is_part("scatter_add", x, dim, index, source0, at))
+    return detail::on_part(x, dim, index, at, [&](const auto& part) { return scatter_add(part, dim, index, source0, at); });
   const int d = detail::normalize_dim("scatter_add", dim, x.rank(), x, at);
-  detail::check_gather("scatter_add", x, d, index, at);
-  if (!(source0.shape() == index.shape()))
-    fail("scatter_add", "source and index differ", {{"index", describe(index)}, {"source", describe(source0)}}, "equal shapes", at);
   const auto idx = detail::checked_index("scatter_add", index, x.shape()[d], x, d, at);
   const auto source = contiguous(source0, at);
   Tensor<T, D> y = detail::map_unary(kernels::Copy{}, x, at);
@@ -218,6 +238,14 @@ template <class T, class D> Tensor<T, D> embedding(const Tensor<T, D>& table, co
   Shape shape = index.shape();
   shape.push_back(table.shape()[1]);
   return gradus::reshape(index_select(table, 0, gradus::reshape(index, {-1}, at), at), shape, at);
+}
+/// The same; row `padding` of the table gets no gradient.
+template <class T, class D>
+Tensor<T, D> embedding(const Tensor<T, D>& table, const Tensor<int64_t, D>& index, int64_t padding, Where at = Where::current()) {
+  if (table.rank() != 2 || padding < 0 || padding >= table.shape()[0])
+    fail("embedding", "no such padding row", {{"table", describe(table)}, {"padding", std::to_string(padding)}}, "a row of the table [V, C]", at);
+  const auto rows = embedding(table, index, at);
+  return where(unsqueeze(equal(index, static_cast<double>(padding), at), -1, at), rows.detach(), rows, at);
 }
 /// The elements of x where the mask, broadcast, is false; v elsewhere.
 template <class T, class D> Tensor<T, D> masked_fill(const Tensor<T, D>& x, const Tensor<bool, D>& mask, double v, Where at = Where::current()) {

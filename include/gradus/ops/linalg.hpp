@@ -12,6 +12,7 @@
 // has derivatives itself.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <concepts>
 #include <limits>
 #include <vector>
@@ -435,6 +436,30 @@ template <LinalgElement T, class D> Tensor<T, D> matrix_power(const Tensor<T, D>
     if (k & 1) y = y.defined() ? matmul(y, power, at) : power;
     if (k > 1) power = matmul(power, power, at);
   }
+  return y;
+}
+
+/// e^a = sum a^k / k!, by scaling, the [13/13] Pade approximant and squaring. Higham 2005, alg. 2.3, without the lower degrees;
+/// one scaling for the whole batch. The gradient is that of these steps.
+template <LinalgElement T, class D> Tensor<T, D> matrix_exp(const Tensor<T, D>& a, Where at = Where::current()) {
+  const auto s = detail::batch_of("matrix_exp", a, true, at);
+  if (a.numel() == 0) return a;
+  const double norm1 = static_cast<double>(amax(sum(abs(a.detach(), at), {-2}, false, at), {}, false, at).item(at));
+  if (!(norm1 < std::numeric_limits<double>::infinity()))
+    fail("matrix_exp", "the matrix is not finite", {{"a", describe(a)}}, "finite elements", at);
+  int squarings = 0;
+  for (double n = norm1; n > 5.371920351148152; n /= 2) ++squarings;   // theta_13
+  constexpr double b[] = {64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000, 10559470521600,
+                          670442572800,      33522128640,       1323241920,       40840800,         960960,          16380,
+                          182,               1};
+  const auto I = expand(eye<T, D>(s.n, s.n, at), a.shape(), at);
+  const auto x = mul(a, std::ldexp(1.0, -squarings), at), x2 = matmul(x, x, at), x4 = matmul(x2, x2, at), x6 = matmul(x4, x2, at);
+  // Divided by b_0, so that float does not lose range.
+  const auto three = [&](int i) { return add(add(mul(x6, b[i] / b[0], at), mul(x4, b[i - 2] / b[0], at), at), mul(x2, b[i - 4] / b[0], at), at); };
+  const auto u = matmul(x, add(add(matmul(x6, three(13), at), three(7), at), mul(I, b[1] / b[0], at), at), at);
+  const auto v = add(add(matmul(x6, three(12), at), three(6), at), I, at);
+  auto y = solve(sub(v, u, at), add(v, u, at), at);
+  for (int i = 0; i < squarings; ++i) y = matmul(y, y, at);
   return y;
 }
 

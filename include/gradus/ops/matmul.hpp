@@ -90,6 +90,7 @@ template <class T, class D> struct MatmulNode final : Node {
 /// The matrix product: [..., M, K] x [..., K, N] -> [..., M, N], batch dimensions broadcast. A vector on the left is a row,
 /// on the right a column, and the dimension disappears from the result.
 template <class T, class D> Tensor<T, D> matmul(const Tensor<T, D>& a, const Tensor<T, D>& b, Where at = Where::current()) {
+  detail::check_defined("matmul", a, at), detail::check_defined("matmul", b, at);
   if (a.rank() == 0 || b.rank() == 0)
     fail("matmul(a, b)", "an operand is a scalar", {{"a", describe(a)}, {"b", describe(b)}}, "at least 1 dimension each", at);
   if (a.rank() == 1) return squeeze(matmul(unsqueeze(a, 0, at), b, at), b.rank() == 1 ? 0 : -2, at);
@@ -131,6 +132,7 @@ template <class T, class D> Tensor<T, D> dot(const Tensor<T, D>& a, const Tensor
 /// x [..., in] times w^T [in, out], plus b [out] if defined: a linear layer.
 template <class T, class D>
 Tensor<T, D> linear(const Tensor<T, D>& x, const Tensor<T, D>& w, const Tensor<T, D>& b = {}, Where at = Where::current()) {
+  detail::check_defined("linear", x, at), detail::check_defined("linear", w, at);
   if (x.rank() < 1 || w.rank() != 2 || x.shape().back() != w.shape()[1])
     fail("linear(x, w)", "the features do not match the weight", {{"x", describe(x)}, {"w", describe(w)}}, "x [..., in] and w [out, in]", at);
   const auto y = matmul(x, transpose(w, 0, 1, at), at);

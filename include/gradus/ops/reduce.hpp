@@ -1,11 +1,9 @@
-// Reductions over any set of dimensions.
+// Reductions over any set of dimensions; prod is in scan.hpp, logsumexp in softmax.hpp.
 //
 //   sum    y = sum_r x_r                    dx_r = dy
 //   mean   y = sum / R                      dx_r = dy / R
 //   var    y = sum (x_r - mean)^2 / (R - c)           composed
-//   prod   y = prod_r x_r                   dx_r = dy prod_{s != r} x_s     (also where some x are 0)
 //   amax   y = max_r x_r                    dx_r = dy / k for the k elements that equal the maximum
-//   logsumexp  y = m + log sum e^{x_r - m}  dx_r = dy e^{x_r - y}
 #pragma once
 #include <gradus/kernels/reduce.hpp>
 #include <gradus/ops/view.hpp>
@@ -30,6 +28,7 @@ template <class T, class D> struct ReduceView {
   int64_t O = 1, R = 1, I = 1;
 };
 template <class T, class D> ReduceView<T, D> reduce_view(const char* op, const Tensor<T, D>& x, const Dims& dims, Where at) {
+  check_defined(op, x, at);
   ReduceView<T, D> v;
   bool reduced[kMaxRank] = {};
   for (int64_t d : dims.list) {
@@ -170,48 +169,6 @@ template <class D> Tensor<bool, D> any(const Tensor<bool, D>& x, const Dims& dim
 template <class D> Tensor<bool, D> all_of(const Tensor<bool, D>& x, const Dims& dims = {}, bool keepdim = false, Where at = Where::current()) {
   const auto v = detail::reduce_view("all_of", cast<uint8_t>(x, at), dims, at);
   return cast<bool>(detail::raw_reduce<kernels::SmallestOf>(v, keepdim, at), at);
-}
-
-/// dx_r = dy prod_{s != r} x_s: the product over the others, exact where elements are 0.
-template <class T, class D> struct ProdNode final : Node {
-  Saved<T, D> x{this, "x"};
-  Shape with_ones;
-  Dims dims;
-  void backward(const AnyTensor& g) override {
-    const Tensor<T, D> dy = gradus::reshape(Tensor<T, D>(g.ref()), with_ones, at), v = x.get();
-    const auto zero = equal(v, 0, at);
-    const auto zeros = sum(cast<T>(zero, at), dims, true, at);
-    // The product of the elements that are not 0 serves all positions: with one 0, only that position gets it.
-    const auto filled = where(zero, 1.0, v, at);
-    const auto others = prod(filled, dims, true, at);
-    const auto none = cast<T>(equal(zeros, 0, at), at), single = cast<T>(equal(zeros, 1, at), at);
-    const auto at_zero = mul(cast<T>(zero, at), mul(single, others, at), at);
-    const auto elsewhere = mul(none, div(others, filled, at), at);
-    accumulate(0, mul(dy, where(zero, at_zero, elsewhere, at), at));
-  }
-};
-/// The product over `dims` (all by default). Second derivatives are exact where no element is 0.
-template <class T, class D> Tensor<T, D> prod(const Tensor<T, D>& x, const Dims& dims = {}, bool keepdim = false, Where at = Where::current()) {
-  const auto v = detail::reduce_view("prod", x, dims, at);
-  Tensor<T, D> y = detail::raw_reduce<kernels::ProductOf>(v, keepdim, at);
-  if constexpr (is_floating<T>) {
-    if (detail::wants_grad(x)) {
-      auto& node = detail::record<ProdNode<T, D>>(y, at, x);
-      node.x = x, node.with_ones = v.with_ones, node.dims = dims;
-    }
-  }
-  return y;
-}
-
-/// log sum_r e^{x_r}; the maximum is taken out first.
-template <Floating T, class D>
-Tensor<T, D> logsumexp(const Tensor<T, D>& x, const Dims& dims, bool keepdim = false, Where at = Where::current()) {
-  Tensor<T, D> m = x.numel() > 0 ? amax(x.detach(), dims, true, at) : sum(x.detach(), dims, true, at);   // of nothing: log 0
-  m = where(isfinite(m, at), m, 0.0, at);                   // all -inf, or an inf: nothing to take out
-  const auto y = add(log(sum(exp(sub(x, m, at), at), dims, true, at), at), m, at);
-  if (keepdim) return y;
-  const auto v = detail::reduce_view("logsumexp", x.detach(), dims, at);
-  return gradus::reshape(y, v.kept, at);
 }
 
 /// The p-norm over `dims`: (sum |x|^p)^{1/p}; p = inf: the largest |x|; p = 0: how many are not 0. The gradient at 0 is 0.

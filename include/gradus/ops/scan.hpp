@@ -2,6 +2,7 @@
 //
 //   cumsum        y_r = sum_{q<=r} x_q             dx_q = sum_{r>=q} dy_r
 //   cumprod       y_r = prod_{q<=r} x_q            dx_q = sum_{r>=q} dy_r prod_{s<=r, s != q} x_s
+//   prod          y = prod_q x_q                   dx_q = dy prod_{s<q} x_s prod_{s>q} x_s
 //   logcumsumexp  y_r = log sum_{q<=r} e^{x_q}     dx_q = sum_{r>=q} dy_r e^{x_q - y_r}
 //   cummax        y_r = max_{q<=r} x_q = x[index_r], and the index; the gradient goes to x[index_r]
 #pragma once
@@ -84,6 +85,48 @@ template <class T, class D> Tensor<T, D> cumprod(const Tensor<T, D>& x, int dim,
       auto& node = detail::record<CumprodNode<T, D>>(y, at, x);
       node.x = x, node.y = y, node.dim = v.dim;
       for (const T e : v.x.span()) node.zeros |= e == T(0);
+    }
+  }
+  return y;
+}
+
+template <class T, class D> struct ProdNode final : Node {
+  Saved<T, D> x{this, "x"};
+  Shape order, rows, back, moved;   // dimensions with the reduced ones last; x as [..., R]; and the way back
+  void backward(const AnyTensor& g) override {
+    const auto v = gradus::reshape(permute(x.get(), order, at), rows, at);
+    const int last = rows.n - 1;
+    // prod_{s != r} x_s = (product before r) (product after r): no division, so that zeros are nothing special.
+    const auto before = [&](const Tensor<T, D>& t) {
+      Shape one = rows;
+      one[last] = 1;
+      return cat(std::vector<Tensor<T, D>>{ones<T, D>(one, at), narrow(cumprod(t, -1, at), -1, 0, rows[last] - 1, 1, at)}, -1, at);
+    };
+    const auto others = mul(before(v), flip(before(flip(v, {last}, at)), {last}, at), at);
+    const auto dy = unsqueeze(gradus::reshape(Tensor<T, D>(g.ref()), Shape(rows.begin(), static_cast<std::size_t>(last)), at), -1, at);
+    accumulate(0, permute(gradus::reshape(mul(others, dy, at), moved, at), back, at));
+  }
+};
+/// The product over `dims` (all by default). Gradients of every order are exact, also where elements are 0.
+template <class T, class D> Tensor<T, D> prod(const Tensor<T, D>& x, const Dims& dims = {}, bool keepdim = false, Where at = Where::current()) {
+  const auto v = detail::reduce_view("prod", x, dims, at);
+  Tensor<T, D> y = detail::raw_reduce<kernels::ProductOf>(v, keepdim, at);
+  if constexpr (is_floating<T>) {
+    if (detail::wants_grad(x) && v.R > 0) {
+      auto& node = detail::record<ProdNode<T, D>>(y, at, x);
+      node.x = x, node.rows = v.kept;
+      node.rows.n = 0;
+      for (int pass = 0; pass < 2; ++pass)                       // kept dimensions first
+        for (int i = 0; i < x.rank(); ++i) {
+          bool reduced = dims.list.n == 0;
+          for (const int64_t d : dims.list) reduced |= (d < 0 ? d + x.rank() : d) == i;
+          if (reduced != (pass == 1)) continue;
+          node.order.push_back(i), node.moved.push_back(x.shape()[i]);
+          if (!reduced) node.rows.push_back(x.shape()[i]);
+        }
+      node.rows.push_back(v.R);
+      node.back = node.order;
+      for (int i = 0; i < x.rank(); ++i) node.back[static_cast<int>(node.order[i])] = i;
     }
   }
   return y;

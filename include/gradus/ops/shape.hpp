@@ -135,6 +135,10 @@ template <class T, class D> Tensor<T, D> repeat_interleave(const Tensor<T, D>& x
   return gradus::reshape(expand(unsqueeze(x, d + 1, at), wide, at), merged, at);
 }
 
+/// Element i counts[i] times in a row along `dim`. counts : [x.size(dim)], >= 0. Defined in sort.hpp.
+template <class T, class D>
+Tensor<T, D> repeat_interleave(const Tensor<T, D>& x, const Tensor<int64_t, D>& counts, int dim, Where at = Where::current());
+
 template <class T, class D> struct PadNode final : Node {
   Shape starts, sizes, steps;
   void backward(const AnyTensor& dy) override { accumulate(0, slices(Tensor<T, D>(dy.ref()), starts, sizes, steps, at)); }

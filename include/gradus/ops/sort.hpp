@@ -89,17 +89,24 @@ template <class T, class D> ValuesIndex<T, D> median(const Tensor<T, D>& x, int 
 template <class T, class D> Tensor<T, D> median(const Tensor<T, D>& x, Where at = Where::current()) {
   return median(gradus::flatten(x, 0, -1, at), 0, false, at).values;
 }
-/// The q-quantile along `dim`: position q (C-1) in order, linear between neighbours; NaN where there is one.
+/// What a quantile between two elements is: the line between them, one of them, the nearer one (halves to the even position), or
+/// their mean.
+enum class Interpolation { linear, lower, higher, nearest, midpoint };
+/// The q-quantile along `dim`: position q (C-1) in order, linear between neighbours unless said otherwise; NaN where there is one.
 template <Floating T, class D>
-Tensor<T, D> quantile(const Tensor<T, D>& x, double q, int dim, bool keepdim = false, Where at = Where::current()) {
+Tensor<T, D> quantile(const Tensor<T, D>& x, double q, int dim, bool keepdim = false, Interpolation between = Interpolation::linear,
+                      Where at = Where::current()) {
   const int64_t C = detail::extent_of("quantile", x, dim, at);
   if (!(q >= 0 && q <= 1) || C == 0)
     fail("quantile", C == 0 ? "no elements along the dimension" : "q is out of range",
          {{"x", describe(x)}, {"q", std::to_string(q)}, {"dim", std::to_string(dim)}},
          "0 <= q <= 1 and at least one element", at);
-  const double position = q * static_cast<double>(C - 1);
+  double position = q * static_cast<double>(C - 1);
+  if (between == Interpolation::lower) position = std::floor(position);
+  if (between == Interpolation::higher) position = std::ceil(position);
+  if (between == Interpolation::nearest) position = std::nearbyint(position);
   const auto low = static_cast<int64_t>(std::floor(position));
-  const double w = position - static_cast<double>(low);
+  const double w = between == Interpolation::midpoint && position != std::floor(position) ? 0.5 : position - static_cast<double>(low);
   const auto ordered = sort(x, dim, false, at).values;
   auto y = narrow(ordered, dim, low, 1, 1, at);
   if (w > 0) y = lerp(y, narrow(ordered, dim, low + 1, 1, 1, at), w, at);
@@ -109,9 +116,10 @@ Tensor<T, D> quantile(const Tensor<T, D>& x, double q, int dim, bool keepdim = f
 }
 /// Several quantiles, stacked at the front: [quantiles, ...].
 template <Floating T, class D>
-Tensor<T, D> quantile(const Tensor<T, D>& x, const std::vector<double>& q, int dim, bool keepdim = false, Where at = Where::current()) {
+Tensor<T, D> quantile(const Tensor<T, D>& x, const std::vector<double>& q, int dim, bool keepdim = false,
+                      Interpolation between = Interpolation::linear, Where at = Where::current()) {
   std::vector<Tensor<T, D>> each;
-  for (const double p : q) each.push_back(quantile(x, p, dim, keepdim, at));
+  for (const double p : q) each.push_back(quantile(x, p, dim, keepdim, between, at));
   return stack(each, 0, at);
 }
 
@@ -133,6 +141,29 @@ template <class T, class D> Unique<T, D> unique(const Tensor<T, D>& x0, Where at
   });
 }
 
+/// The distinct slices x[..., i, ...] along `dim` in lexicographic order; inverse : [x.size(dim)]. All NaN count as one value.
+/// Sorts once for each element of a slice.
+template <class T, class D> Unique<T, D> unique(const Tensor<T, D>& x0, int dim, Where at = Where::current()) {
+  return no_grad([&] {
+    const int d = detail::normalize_dim("unique", dim, x0.rank(), x0, at);
+    const auto x = contiguous(movedim(x0, d, 0, at), at);
+    const int64_t R = x.shape()[0], C = R == 0 ? 0 : x.numel() / R;
+    if (R == 0 || C == 0) fail("unique", "no elements", {{"x", describe(x0)}, {"dim", std::to_string(dim)}}, "at least one", at);
+    const auto code = gradus::reshape(unique(x, at).inverse, {R, C}, at);   // integers in the order of the values
+    auto order = arange<int64_t, D>(static_cast<double>(R), at);
+    for (int64_t c = C - 1; c >= 0; --c)                                     // stable sorts, the first element last
+      order = index_select(order, 0, argsort(index_select(select(code, 1, c, at), 0, order, at), 0, false, at), at);
+    const auto rows = index_select(code, 0, order, at);
+    const auto differs = cast<int64_t>(any(not_equal(narrow(rows, 0, 1, R - 1, 1, at), narrow(rows, 0, 0, R - 1, 1, at), at), {1}, false, at), at);
+    const auto group = cumsum(cat(std::vector<Tensor<int64_t, D>>{zeros<int64_t, D>({1}, at), differs}, 0, at), 0, false, at);
+    const auto inverse = scatter_add(zeros<int64_t, D>({R}, at), 0, order, group, at);
+    const auto counts = bincount(group, 0, at);
+    const auto first = index_select(order, 0, sub(cumsum(counts, 0, false, at), counts, at), at);
+    const auto values = index_select(x, 0, first, at);
+    return Unique<T, D>{contiguous(movedim(values, 0, d, at), at), inverse, counts};
+  });
+}
+
 /// For each element of x the number of elements of its row of `sorted` that are smaller (`right`: smaller or equal).
 /// sorted : [..., C] ascending and x : [..., M] with the same leading extents, or sorted : [C] and any x.
 template <class T, class D>
@@ -151,6 +182,16 @@ Tensor<int64_t, D> searchsorted(const Tensor<T, D>& sorted0, const Tensor<T, D>&
     if (x.numel() > 0) kernels::searchsorted<T>(D{}, sorted.data(), x.data(), y.data(), N, C, x.numel() / N, right);
     return y;
   });
+}
+
+template <class T, class D> Tensor<T, D> repeat_interleave(const Tensor<T, D>& x, const Tensor<int64_t, D>& counts, int dim, Where at) {
+  const int64_t n = detail::extent_of("repeat_interleave", x, dim, at);
+  if (counts.rank() != 1 || counts.numel() != n || (n > 0 && amin(counts, {}, false, at).item(at) < 0))
+    fail("repeat_interleave", "the counts do not match", {{"x", describe(x)}, {"counts", describe(counts)}, {"dim", std::to_string(dim)}},
+         std::to_string(n) + " counts >= 0", at);
+  const auto ends = cumsum(counts, 0, false, at);
+  const auto total = n == 0 ? 0 : select(ends, 0, n - 1, at).item(at);
+  return index_select(x, dim, searchsorted(ends, arange<int64_t, D>(static_cast<double>(total), at), true, at), at);
 }
 
 namespace detail {
@@ -180,6 +221,39 @@ Tensor<T, D> bincount(const Tensor<int64_t, D>& x0, const Tensor<T, D>& weights,
   Tensor<T, D> zero(Shape{detail::bins_of("bincount", x, at_least, at)}, at);
   zero.fill_(0, at);
   return index_add(zero, 0, gradus::flatten(x, 0, -1, at), gradus::flatten(weights, 0, -1, at), at);
+}
+template <class T, class D> struct HistogramOptions {
+  Tensor<T, D> weights = {};   ///< x's shape; what an element counts, 1 without
+  bool density = false;        ///< divide by the total and by the width of the bin: the integral is 1
+};
+template <class T, class D> struct Histogram {
+  Tensor<T, D> counts, edges;  ///< [bins], [bins + 1]
+};
+/// Counts between ascending edges, [edges_b, edges_{b+1}), the last bin closed; elements outside and NaN are not counted. The
+/// counts are differentiable in the weights.
+template <Floating T, class D>
+Histogram<T, D> histogram(const Tensor<T, D>& x0, const Tensor<T, D>& edges, const HistogramOptions<T, D>& o = {}, Where at = Where::current()) {
+  const int64_t bins = edges.rank() == 1 ? edges.numel() - 1 : 0;
+  if (bins < 1 || (o.weights.defined() && !(o.weights.shape() == x0.shape())))
+    fail("histogram", bins < 1 ? "no bins" : "the weights do not match",
+         {{"x", describe(x0)}, {"edges", describe(edges)}, {"weights", describe(o.weights)}}, "edges [bins + 1], weights of x's shape", at);
+  const auto x = gradus::flatten(x0.detach(), 0, -1, at), e = edges.detach();
+  const auto last = narrow(e, 0, bins, 1, 1, at);
+  auto bin = add(searchsorted(e, x, true, at), -1, at);                         // NaN and what lies above: bins
+  bin = where(equal(x, last, at), full_like(bin, static_cast<double>(bins - 1), at), bin, at);
+  const auto inside = logical_and(greater_equal(bin, 0, at), less(bin, static_cast<double>(bins), at), at);
+  const auto weight = o.weights.defined() ? gradus::flatten(o.weights, 0, -1, at) : ones<T, D>(x.shape(), at);
+  auto counts = index_add(zeros<T, D>({bins}, at), 0, where(inside, bin, zeros_like(bin, at), at), where(inside, weight, 0.0, at), at);
+  if (o.density) counts = div(div(counts, sum(counts, {}, false, at), at), sub(narrow(e, 0, 1, bins, 1, at), narrow(e, 0, 0, bins, 1, at), at), at);
+  return {counts, edges};
+}
+/// The same for `bins` equal bins of [lo, hi].
+template <Floating T, class D>
+Histogram<T, D> histogram(const Tensor<T, D>& x, int64_t bins, double lo, double hi, const HistogramOptions<T, D>& o, Where at = Where::current()) {
+  if (bins < 1 || !(lo < hi))
+    fail("histogram", "no bins", {{"bins", std::to_string(bins)}, {"lo", std::to_string(lo)}, {"hi", std::to_string(hi)}},
+         "bins >= 1 and lo < hi", at);
+  return histogram(x, linspace<T, D>(lo, hi, bins + 1, at), o, at);
 }
 /// Counts in `bins` equal bins of [lo, hi], the last one closed; elements outside and NaN are not counted.
 template <Floating T, class D>

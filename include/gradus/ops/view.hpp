@@ -14,11 +14,16 @@ template <class T, class D> Tensor<T, D> slices(const Tensor<T, D>& x, const Sha
 
 namespace detail {
 
+/// The tensor whose history a write through t changes.
+inline TensorImpl* view_root(TensorImpl* t) { return t->base && !t->unrecorded_view ? t->base : t; }
+
 /// A tensor over x's memory that remembers whose view it is.
 template <class T, class D> Tensor<T, D> make_view(const Tensor<T, D>& x, const Shape& shape, const Shape& strides, int64_t offset) {
   Tensor<T, D> y(alias(x, shape, strides, offset));
-  if (recording) {
-    TensorImpl* base = x.impl()->base ? x.impl()->base : x.impl();
+  // Under NoGrad a base is kept only where a later write could go past its history: views of gradients own their memory alone.
+  TensorImpl* base = view_root(x.impl());
+  y.impl()->unrecorded_view = !recording;
+  if (recording || base->requires_grad) {
     y.impl()->base = Ref<TensorImpl>(base).release();
     y.impl()->base_history = base->history;
   }
@@ -361,11 +366,19 @@ template <class T, class D> Tensor<T, D> diagonal_backward(const Tensor<T, D>& d
   if (detail::wants_grad(dy)) detail::record<DiagonalBackwardNode<T, D>>(dx, at, dy).offset = offset;
   return dx;
 }
-/// A vector [n] as the diagonal of a matrix [n, n].
-template <class T, class D> Tensor<T, D> diag_embed(const Tensor<T, D>& x, Where at = Where::current()) {
+/// The last dimension as a diagonal, `offset` above (or, negative, below) the main one, of square matrices: [..., n] -> [..., m, m],
+/// m = n + |offset|; zeros elsewhere.
+template <class T, class D> Tensor<T, D> diag_embed(const Tensor<T, D>& x, int64_t offset, Where at = Where::current()) {
   Shape shape = x.shape();
-  shape.push_back(x.size(-1, at));
-  return diagonal_backward(x, shape, 0, at);
+  const int64_t m = x.size(-1, at) + (offset < 0 ? -offset : offset);
+  shape[shape.n - 1] = m;
+  shape.push_back(m);
+  return diagonal_backward(x, shape, offset, at);
+}
+template <class T, class D> Tensor<T, D> diag_embed(const Tensor<T, D>& x, Where at = Where::current()) { return diag_embed(x, 0, at); }
+/// A vector as a matrix with it on the diagonal; of a matrix the diagonal.
+template <class T, class D> Tensor<T, D> diag(const Tensor<T, D>& x, int64_t offset = 0, Where at = Where::current()) {
+  return x.rank() == 1 ? diag_embed(x, offset, at) : diagonal(x, offset, at);
 }
 
 // -- writing ------------------------------------------------------------------------------------------------------------
@@ -425,12 +438,17 @@ Tensor<T, D> as_strided_backward(const Tensor<T, D>& dy, const Shape& shape, con
 
 namespace detail {
 
+[[noreturn]] inline void fail_unrecorded_view(const char* op, const AnyTensor& x, Where at) {
+  fail(op, "a recorded write through a view that was taken under NoGrad", {{"view", describe(x)}},
+       "a view taken while recording is on, so that the gradient of what it is a view of sees the write; a clone(); or the write under NoGrad", at);
+}
 template <class T, class D> void check_writable(const char* op, const Tensor<T, D>& x, Where at) {
   for (int i = 0; i < x.rank(); ++i)
     if (x.shape()[i] > 1 && x.strides()[i] == 0 && x.numel() > 0)
       fail(op, "several elements share one place in memory", {{"x", describe(x)}}, "a tensor that is not expanded; use clone()", at);
   if (!recording) return;
   if (is_stale(x.impl())) fail_stale_view(x, at);
+  if (const TensorImpl* r = view_root(x.impl()); r->unrecorded_view && r->base && r->base->requires_grad) fail_unrecorded_view(op, x, at);
   const TensorImpl* root = x.impl()->base ? x.impl()->base : x.impl();
   if (root->requires_grad && !root->grad_fn)
     fail(op, "in-place write to a leaf that requires gradients", {{"x", describe(x)}},
@@ -465,15 +483,24 @@ template <class T, class D> void adopt_history(const Tensor<T, D>& x, const Tens
   t->base_history = base.impl()->history;
 }
 
-/// x = f(x) in x's memory. `direct` writes without history, `f` computes the result with history from the old x.
+/// x = f(x) in x's memory. `direct` writes without history, `f` computes the result with history from the old x;
+/// `keeps_old`: the result depends on the old values.
 template <class T, class D, class Direct, class F, class... Other>
-Tensor<T, D>& write_in_place(const char* op, Tensor<T, D>& x, Where at, Direct direct, F f, const Other&... other) {
+Tensor<T, D>& write_in_place(const char* op, Tensor<T, D>& x, Where at, bool keeps_old, Direct direct, F f, const Other&... other) {
   check_writable(op, x, at);
   const bool base_recorded = x.impl()->base && x.impl()->base->requires_grad;
   if (recording && (x.requires_grad() || base_recorded || (other.requires_grad() || ...))) {
+    if (TensorImpl* r = view_root(x.impl()); r->unrecorded_view) {
+      if (x.impl()->storage->refs > 1 + (r != x.impl())) fail_unrecorded_view(op, x, at);   // other tensors see the write, not its gradient
+      forget_base(r);
+    }
     if (x.impl()->base && !x.impl()->base->contiguous)   // WriteViewNode places the view in a gradient, which is contiguous
       fail(op, "a recorded write through a view of a tensor that is not contiguous",
            {{"view", describe(x)}, {"of", describe(AnyTensor(Ref<TensorImpl>(x.impl()->base)))}}, "a base made by clone()", at);
+    if (x.impl()->storage->saved > 0) {
+      if (keeps_old) check_not_saved(op, x, x.grad_fn(), at);
+      if (x.impl()->base) check_not_saved(op, x, x.impl()->base->grad_fn, at);
+    }
     Tensor<T, D> old(alias(x, x.shape(), x.strides(), 0));
     if (x.grad_fn()) set_history(old, x.grad_fn(), x.impl()->output);
     const Tensor<T, D> r = f(old);
@@ -499,28 +526,28 @@ template <class F, class T, class D> void write_binary(const char* op, const Ten
 }  // namespace detail
 
 template <class T, class D> Tensor<T, D>& add_(Tensor<T, D>& a, const Tensor<T, D>& b, Where at) {
-  return detail::write_in_place("add_", a, at, [&] { detail::write_binary<kernels::Add>("add_", a, b, at); }, [&](const auto& x) { return add(x, b, at); }, b);
+  return detail::write_in_place("add_", a, at, true, [&] { detail::write_binary<kernels::Add>("add_", a, b, at); }, [&](const auto& x) { return add(x, b, at); }, b);
 }
 template <class T, class D> Tensor<T, D>& sub_(Tensor<T, D>& a, const Tensor<T, D>& b, Where at) {
-  return detail::write_in_place("sub_", a, at, [&] { detail::write_binary<kernels::Sub>("sub_", a, b, at); }, [&](const auto& x) { return sub(x, b, at); }, b);
+  return detail::write_in_place("sub_", a, at, true, [&] { detail::write_binary<kernels::Sub>("sub_", a, b, at); }, [&](const auto& x) { return sub(x, b, at); }, b);
 }
 template <class T, class D> Tensor<T, D>& mul_(Tensor<T, D>& a, const Tensor<T, D>& b, Where at) {
   return detail::write_in_place(
-      "mul_", a, at, [&] { detail::write_binary<kernels::Mul>("mul_", a, b, at); },
+      "mul_", a, at, true, [&] { detail::write_binary<kernels::Mul>("mul_", a, b, at); },
       // b's gradient needs the old values, which are about to be overwritten.
       [&](const auto& x) { return mul(b.requires_grad() ? clone(x, at) : x, b, at); }, b);
 }
 template <class T, class D> Tensor<T, D>& div_(Tensor<T, D>& a, const Tensor<T, D>& b, Where at) {
-  return detail::write_in_place("div_", a, at, [&] { detail::write_binary<kernels::Div>("div_", a, b, at); }, [&](const auto& x) { return div(x, b, at); }, b);
+  return detail::write_in_place("div_", a, at, true, [&] { detail::write_binary<kernels::Div>("div_", a, b, at); }, [&](const auto& x) { return div(x, b, at); }, b);
 }
 template <class T, class D> Tensor<T, D>& add_(Tensor<T, D>& a, double b, Where at) {
   return detail::write_in_place(
-      "add_", a, at, [&] { kernels::unary<kernels::Affine, T>(D{}, {1, b}, a.data(), a.data(), detail::loop_over(a.shape(), a, a)); },
+      "add_", a, at, true, [&] { kernels::unary<kernels::Affine, T>(D{}, {1, b}, a.data(), a.data(), detail::loop_over(a.shape(), a, a)); },
       [&](const auto& x) { return add(x, b, at); });
 }
 template <class T, class D> Tensor<T, D>& mul_(Tensor<T, D>& a, double b, Where at) {
   return detail::write_in_place(
-      "mul_", a, at, [&] { kernels::unary<kernels::Affine, T>(D{}, {b, 0}, a.data(), a.data(), detail::loop_over(a.shape(), a, a)); },
+      "mul_", a, at, true, [&] { kernels::unary<kernels::Affine, T>(D{}, {b, 0}, a.data(), a.data(), detail::loop_over(a.shape(), a, a)); },
       [&](const auto& x) { return mul(x, b, at); });
 }
 /// Writes o, broadcast, into this tensor.
@@ -529,12 +556,12 @@ template <Element T, class D> Tensor<T, D>& Tensor<T, D>::copy_(const Tensor& o,
   if (!broadcast_shapes(shape(), o.shape(), s) || !(s == shape())) detail::fail_broadcast("copy_", *this, o, at);
   const bool overlap = shares_storage(o) && !is_same(o);
   const Tensor source = overlap ? gradus::clone(o, at) : o;
-  return detail::write_in_place("copy_", *this, at, [&] { detail::copy_values(*this, source); },
+  return detail::write_in_place("copy_", *this, at, false, [&] { detail::copy_values(*this, source); },
                                 [&](const Tensor&) { return expand(source, shape(), at); }, source);
 }
 /// Every element set to v.
 template <Element T, class D> Tensor<T, D>& Tensor<T, D>::fill_(double v, Where at) {
-  return detail::write_in_place("fill_", *this, at, [&] { kernels::fill<T>(D{}, data(), static_cast<T>(v), detail::loop_over(shape(), *this)); },
+  return detail::write_in_place("fill_", *this, at, false, [&] { kernels::fill<T>(D{}, data(), static_cast<T>(v), detail::loop_over(shape(), *this)); },
                                 [&](const Tensor& x) { return expand(detail::scalar_like(x, v, at), x.shape(), at); });
 }
 

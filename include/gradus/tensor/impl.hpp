@@ -20,6 +20,7 @@ struct TensorImpl {
   DeviceKind device = DeviceKind::cpu;
   bool requires_grad = false;
   bool contiguous = true;
+  bool unrecorded_view = false;    ///< a view taken while recording was off: its base does not learn of recorded writes
   uint32_t output = 0;             ///< which output of grad_fn this is
   uint32_t history = 0;            ///< counts in-place changes of the history (bases of views only)
   uint32_t base_history = 0;       ///< base->history when this view was taken

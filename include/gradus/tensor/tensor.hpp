@@ -22,7 +22,22 @@ template <class T, class D> Tensor<T, D> clone(const Tensor<T, D>& x, Where at =
 template <class U, class T, class D> Tensor<U, D> cast(const Tensor<T, D>& x, Where at = Where::current());
 template <Device E, class T, class D> Tensor<T, E> to_device(const Tensor<T, D>& x, Where at = Where::current());
 
-/// A tensor of any dtype on any device.
+namespace detail {
+/// What asking an undefined tensor for anything ends in; `op` is the function that asked.
+[[noreturn, gnu::cold]] inline void fail_undefined(const char* op, const char* what, Where at = Where{}) {
+  std::string_view name = op;
+  if (!name.starts_with("operator")) name = name.substr(0, name.find('<'));   // exp, not exp<float, gradus::Cpu>
+  fail(name, "an undefined tensor", {{"asked for", what}}, "a tensor that was given a value: Tensor<T> x; alone has no shape and no elements", at);
+}
+#if defined(__GNUC__)
+#define GRADUS_CALLER __builtin_FUNCTION()
+#else
+#define GRADUS_CALLER "Tensor"
+#endif
+}  // namespace detail
+
+/// A tensor of any dtype on any device. An undefined one (default-constructed) has no properties: asking for them is an error
+/// that names the function that asked.
 class AnyTensor {
  public:
   AnyTensor() = default;
@@ -31,24 +46,25 @@ class AnyTensor {
   bool defined() const { return static_cast<bool>(impl_); }
   TensorImpl* impl() const { return impl_.get(); }
   const Ref<TensorImpl>& ref() const { return impl_; }
-  DType dtype() const { return impl_->dtype; }
-  DeviceKind device() const { return impl_->device; }
-  const Shape& shape() const { return impl_->shape; }
-  const Shape& strides() const { return impl_->strides; }
-  int rank() const { return impl_->shape.n; }
-  int64_t numel() const { return impl_->numel; }
-  bool is_contiguous() const { return impl_->contiguous; }
-  bool is_view() const { return impl_->base != nullptr; }
-  uint32_t version() const { return impl_->storage->version; }
+  DType dtype(const char* op = GRADUS_CALLER) const { return checked(op, "its dtype").dtype; }
+  DeviceKind device(const char* op = GRADUS_CALLER) const { return checked(op, "its device").device; }
+  const Shape& shape(const char* op = GRADUS_CALLER) const { return checked(op, "its shape").shape; }
+  const Shape& strides(const char* op = GRADUS_CALLER) const { return checked(op, "its strides").strides; }
+  int rank(const char* op = GRADUS_CALLER) const { return checked(op, "its rank").shape.n; }
+  int64_t numel(const char* op = GRADUS_CALLER) const { return checked(op, "its number of elements").numel; }
+  bool is_contiguous(const char* op = GRADUS_CALLER) const { return checked(op, "its layout").contiguous; }
+  bool is_view(const char* op = GRADUS_CALLER) const { return checked(op, "its base").base != nullptr; }
+  uint32_t version(const char* op = GRADUS_CALLER) const { return checked(op, "its version").storage->version; }
   bool requires_grad() const { return impl_ && impl_->requires_grad; }
-  bool is_leaf() const { return impl_->grad_fn == nullptr; }
-  Node* grad_fn() const { return impl_->grad_fn; }
+  bool is_leaf(const char* op = GRADUS_CALLER) const { return checked(op, "its history").grad_fn == nullptr; }
+  Node* grad_fn(const char* op = GRADUS_CALLER) const { return checked(op, "its history").grad_fn; }
   bool is_same(const AnyTensor& o) const { return impl_ == o.impl_; }
   bool shares_storage(const AnyTensor& o) const { return impl_->storage == o.impl_->storage; }
   AnyTensor any_grad() const { return AnyTensor(Ref<TensorImpl>(impl_->grad)); }
 
   /// Extent of a dimension; negative counts from the end.
   int64_t size(int dim, Where at = Where::current()) const {
+    if (!impl_) detail::fail_undefined("size", "its extents", at);
     const int d = dim < 0 ? dim + rank() : dim;
     if (d < 0 || d >= rank())
       fail("size", "no such dimension", {{"x", describe(*this)}, {"dim", std::to_string(dim)}},
@@ -75,6 +91,10 @@ class AnyTensor {
   }
 
  protected:
+  const TensorImpl& checked(const char* op, const char* what) const {
+    if (!impl_) [[unlikely]] detail::fail_undefined(op, what);
+    return *impl_;
+  }
   Ref<TensorImpl> impl_;
 };
 
@@ -102,7 +122,7 @@ inline Ref<TensorImpl> alias(const AnyTensor& x, const Shape& shape, const Shape
        "extents >= 0, fewer than 2^62 bytes, and enough memory", at);
 }
 
-template <class T, class D> Ref<TensorImpl> allocate(const Shape& shape, Where at) {
+template <class T, class D> Ref<TensorImpl> allocate(const Shape& shape, Where at, const char* op) {
   int64_t n = 1;
   bool bad = false;
   for (int i = 0; i < shape.n; ++i) bad |= shape.v[i] < 0 || __builtin_mul_overflow(n, shape.v[i], &n);
@@ -121,6 +141,7 @@ template <class T, class D> Ref<TensorImpl> allocate(const Shape& shape, Where a
       fail_size(shape, dtype_of<T>, at);
     }
   }
+  if (memory_traced) storage->traced = trace_allocation(op, at.file_name(), at.line(), static_cast<int64_t>(bytes));
   TensorImpl* t = TensorImpl::make();
   t->dtype = dtype_of<T>, t->device = device_of<D>;
   t->shape = shape, t->strides = contiguous_strides(shape), t->numel = n;
@@ -141,7 +162,9 @@ struct ScalarArg {
 template <class T, class D> struct TensorArg {
   const Tensor<T, D>& x;
   Where at;
-  TensorArg(const Tensor<T, D>& x, Where at = Where::current()) : x(x), at(at) {}
+  TensorArg(const Tensor<T, D>& x, Where at = Where::current()) : x(x), at(at) {
+    if (!x.defined()) [[unlikely]] detail::fail_undefined("an operator", "its values", at);
+  }
 };
 
 /// A tensor of T on device D. Shapes are run-time values of at most 8 dimensions.
@@ -158,10 +181,17 @@ template <Element T, class D> class Tensor : public AnyTensor {
 
   Tensor() = default;
   explicit Tensor(Ref<TensorImpl> impl) : AnyTensor(std::move(impl)) {}
-  /// Not initialised.
-  explicit Tensor(const Shape& shape, Where at = Where::current()) : AnyTensor(detail::allocate<T, D>(shape, at)) {}
+  /// Not initialised. Write the word Shape: Tensor<float>(Shape{2, 3}); a bare {2, 3} is a list of values. `op` is what memory
+  /// figures are kept under.
+  explicit Tensor(const Shape& shape, Where at = Where::current(), const char* op = GRADUS_CALLER)
+      : AnyTensor(detail::allocate<T, D>(shape, at, op)) {}
   /// A vector or a matrix from literals: Tensor<float>{{1, 2}, {3, 4}}.
   Tensor(std::initializer_list<T> values, Where at = Where::current());
+  /// A list of integers for a floating vector reads like a shape: it works, with a warning.
+  template <std::integral I>
+    requires(is_floating<T> && !std::is_same_v<I, bool>)
+  [[deprecated("gradus: {2, 3} makes the values 2 and 3. Write Tensor<T>(Shape{2, 3}) for a shape, Tensor<T>{2., 3.} for values")]]
+  Tensor(std::initializer_list<I> values, Where at = Where::current());
   Tensor(std::initializer_list<std::initializer_list<T>> rows, Where at = Where::current());
   Tensor(const Tensor&) = default;
   Tensor(Tensor&&) = default;
@@ -174,7 +204,7 @@ template <Element T, class D> class Tensor : public AnyTensor {
   Tensor& operator=(ScalarArg v) && { return fill_(v.value, v.at); }
 
   /// The first element, in the memory of D: for a Cuda tensor a device pointer, which the host must not follow.
-  T* data() const { return static_cast<T*>(impl_->data); }
+  T* data(const char* op = GRADUS_CALLER) const { return static_cast<T*>(checked(op, "its elements").data); }
   std::span<T> span() const
     requires std::is_same_v<D, Cpu>
   {
