@@ -4,6 +4,7 @@
 #include <gradus/optim/adaptive.hpp>
 #include <gradus/optim/average.hpp>
 #include <gradus/optim/clip.hpp>
+#include <gradus/optim/further.hpp>
 #include <gradus/optim/layerwise.hpp>
 #include <gradus/optim/lbfgs.hpp>
 #include <gradus/optim/learning_rate_free.hpp>

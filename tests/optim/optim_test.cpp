@@ -51,6 +51,17 @@ TEST_CASE("a parameter without a gradient is named", "[optim]") {
   CHECK_THROWS_WITH(opt.set_lr(-1), Catch::Contains("learning rate"));
 }
 
+TEST_CASE("frozen parameters of a module are left out", "[optim]") {
+  nn::Sequential<float> net{nn::Linear{3, 2}, nn::Linear{2, 1}};
+  for (auto& p : nn::parameters(net))
+    if (p.rank() == 1) p.requires_grad_(false);
+  optim::Sgd opt(net, {.lr = 0.1});
+  CHECK(opt.params().size() == 2);
+  CHECK(opt.path(1) == "1.weight");
+  for (auto& p : nn::parameters(net)) p.requires_grad_(false);
+  CHECK_THROWS_WITH(optim::Sgd(net), Catch::Contains("no parameters"));
+}
+
 TEST_CASE("a graph that saved a weight cannot be used after a step", "[optim]") {
   Tensor<double> w{2.0};
   w.requires_grad_();

@@ -108,6 +108,13 @@ TEST_CASE("D-Adaptation and Prodigy find the distance", "[optim]") {
   Prodigy<double> one({x}, {.d0 = 1e-2});
   one.step();
   CHECK(x.item() == Approx(1 - 1e-2 * 0.1 / std::sqrt(0.001)).epsilon(1e-6));
+  Tensor<double> y{1.0};
+  y.requires_grad_();
+  y.set_grad(Tensor<double>{2.0});
+  DAdaptAdam<double> two({y}, {.d0 = 1e-2});
+  two.step();  // s = 0 so far: nothing is gained, d stays
+  CHECK(two.d() == 1e-2);
+  CHECK(y.item() == Approx(1 - 0.1 * 1e-2 / std::sqrt(0.001)).epsilon(1e-6));
 }
 
 TEST_CASE("Sophia: clipped steps by the curvature", "[optim]") {

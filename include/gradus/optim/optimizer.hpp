@@ -288,8 +288,9 @@ class Optimizer : public OptimizerBase<T, D> {
     for (std::size_t i = 0; i < rest_.size(); ++i) rest_[i] = i;
     check(options, at);
   }
+  /// The module's parameters that require gradients: frozen ones are left out.
   template <nn::Module M>
-  explicit Optimizer(M& net, O o = {}, Where at = Where::current()) : Optimizer(nn::parameters(net, at), std::move(o), at) {}
+  explicit Optimizer(M& net, O o = {}, Where at = Where::current()) : Optimizer(not_frozen(net, at), std::move(o), at) {}
 
   double lr() const { return options.lr; }
   /// For all groups.
@@ -382,6 +383,12 @@ class Optimizer : public OptimizerBase<T, D> {
   }
 
  private:
+  template <class M>
+  static std::vector<Tensor<T, D>> not_frozen(M& net, Where at) {
+    auto params = nn::parameters(net, at);
+    std::erase_if(params, [](const auto& p) { return !p.requires_grad(); });
+    return params;
+  }
   static void check(const O& o, Where at) {
     detail::check_lr(O::name, o.lr, at);
     o.check(at);

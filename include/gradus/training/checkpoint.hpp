@@ -54,7 +54,7 @@ nn::StateDict on_device(const nn::StateDict& host, Where at) {
     return host;
   } else {
     nn::StateDict there;
-    for (const auto& [path, x] : host) there[path] = to_device<D>(x.as<T, Cpu>(at), at);
+    for (const auto& [path, x] : host) there[path] = to_device<D>(x.template as<T, Cpu>(at), at);
     return there;
   }
 }

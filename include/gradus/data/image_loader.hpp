@@ -1,0 +1,47 @@
+// Batches of a set of pictures with augmentations, made ahead of time by threads.
+//
+//   auto loader = data::image_loader(set.train, {.batch = 100, .seed = 1, .threads = 2}, {data::random_crop(2), data::flip_horizontal()});
+//   for (auto& [x, t] : loader) ...                            // the rest of an epoch; loader.epoch() counts
+//
+// Transforms see values in [0, 1]; the normalisation comes after them.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gradus/data/augment.hpp>
+#include <gradus/data/batches.hpp>
+#include <gradus/data/loader.hpp>
+
+namespace gradus::data {
+
+/// The batch of a plan: pictures plan.index of the set, each transformed by its own draws, then normalised.
+inline Batch<float> image_batch(const ImageSet& set, const BatchPlan& plan, const std::vector<Transform>& transforms = {},
+                                Normalisation norm = {}, Where at = Where::current()) {
+  const auto n = static_cast<int64_t>(plan.index.size());
+  const int64_t H = set.shape[1], W = set.shape[2], size = H * W;
+  Batch<float> b{Tensor<float>(Shape{n, 1, H, W}, at), Tensor<int64_t>(Shape{n}, at)};
+  const auto scale = static_cast<float>(1 / norm.deviation), shift = static_cast<float>(-norm.mean / norm.deviation);
+  for (int64_t i = 0; i < n; ++i) {  // no threads here: a loader has its own
+    const int64_t k = plan.index[static_cast<std::size_t>(i)];
+    if (k < 0 || k >= set.size())
+      fail("image_batch", "no such picture", {{"index", std::to_string(k)}}, "an index below " + std::to_string(set.size()), at);
+    float* to = b.x.data() + i * size;
+    detail::normalise(set.pixels.data() + k * size, to, size, 1.0f / 255, 0.0f);
+    Draws d(plan.stream, static_cast<uint64_t>(k));
+    for (const auto& f : transforms) f({to, 1, H, W}, d);
+    for (int64_t j = 0; j < size; ++j) to[j] = to[j] * scale + shift;
+    b.t.data()[i] = set.labels[static_cast<std::size_t>(k)];
+  }
+  return b;
+}
+
+/// The set must outlive the loader.
+inline Loader<Batch<float>> image_loader(const ImageSet& set, LoaderOptions o = {}, std::vector<Transform> transforms = {},
+                                         Normalisation norm = {}, Where at = Where::current()) {
+  return {set.size(), o, [&set, transforms = std::move(transforms), norm, at](const BatchPlan& plan) {
+            return image_batch(set, plan, transforms, norm, at);
+          }, at};
+}
+
+}  // namespace gradus::data
