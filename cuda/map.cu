@@ -10,7 +10,8 @@ template <class T> struct MapInputs {
   const T* x[kMapOperands];
 };
 template <class T>
-__global__ void map_reference(const MapStep* steps, int64_t length, MapInputs<T> in, T* y, Nest<1 + kMapOperands> nest) {
+__global__ void map_reference(const MapStep* steps, int64_t length, const __grid_constant__ MapInputs<T> in, T* y,
+                              const __grid_constant__ Nest<1 + kMapOperands> nest) {
   const int64_t i = thread_in_grid();
   if (i >= nest.n) return;
   const auto o = offsets_of(nest, i);

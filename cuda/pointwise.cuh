@@ -14,6 +14,10 @@
 
 #include "kernel.cuh"
 
+#if !defined(__CUDACC__)
+#define __grid_constant__            // parameters are memory on the emulated device
+#endif
+
 namespace gradus::kernels::cu {
 
 enum class Pointwise { reference, packed };
@@ -38,24 +42,20 @@ template <int K> Nest<K> nest_of(const Loop<K>& l) {
 template <int K> struct Offsets {
   int64_t at[K];
 };
-/// Where element i of the nest is in each operand.
-template <int K> __device__ Offsets<K> offsets_of(const Nest<K>& m, int64_t i) {
-  Offsets<K> o{};
+/// Where element i of the nest is in each operand. The nest is read from the parameters' constant memory (__grid_constant__), where an
+/// index that is not known to the compiler costs nothing.
+template <int K> __device__ inline Offsets<K> offsets_of(const Nest<K>& m, int64_t i) {
+  Offsets<K> o;
   const auto walk = [&](auto rest) {
     using I = decltype(rest);
-    GRADUS_UNROLL(8)
-    for (int d = 0; d < kMaxRank; ++d) {         // with fixed bounds the nest stays in the parameters' constant memory
-      if (d == m.rank) break;
-      I index = rest;
-      if (d + 1 < m.rank) {
-        const I extent = static_cast<I>(m.shape[d]);
-        rest = index / extent;
-        index -= rest * extent;
-      }
-      GRADUS_UNROLL(8)
+    for (int d = 0; d + 1 < m.rank; ++d) {
+      const I extent = static_cast<I>(m.shape[d]), next = rest / extent, index = rest - next * extent;
       for (int k = 0; k < K; ++k) o.at[k] += static_cast<int64_t>(index) * m.stride[k][d];
+      rest = next;
     }
+    for (int k = 0; k < K; ++k) o.at[k] += static_cast<int64_t>(rest) * m.stride[k][m.rank - 1];
   };
+  for (int k = 0; k < K; ++k) o.at[k] = 0;
   if (m.narrow) walk(static_cast<uint32_t>(i));
   else walk(i);
   return o;
@@ -84,7 +84,7 @@ template <class F, int K> struct PointwiseArguments {
 };
 
 /// y = f(x...), element by element.
-template <class F, class Y, class... X> __global__ void pointwise_reference(PointwiseArguments<F, 1 + sizeof...(X)> a) {
+template <class F, class Y, class... X> __global__ void pointwise_reference(const __grid_constant__ PointwiseArguments<F, 1 + sizeof...(X)> a) {
   const int64_t i = thread_in_grid();
   if (i >= a.nest.n) return;
   const auto o = offsets_of(a.nest, i);
@@ -94,7 +94,7 @@ template <class F, class Y, class... X> __global__ void pointwise_reference(Poin
 }
 
 /// The same for V elements a thread. `nest` counts packs, its innermost strides are V or 0.
-template <int V, class F, class Y, class... X> __global__ void pointwise_packed(PointwiseArguments<F, 1 + sizeof...(X)> a) {
+template <int V, class F, class Y, class... X> __global__ void pointwise_packed(const __grid_constant__ PointwiseArguments<F, 1 + sizeof...(X)> a) {
   const int64_t i = thread_in_grid();
   if (i >= a.nest.n) return;
   const auto o = offsets_of(a.nest, i);
