@@ -850,20 +850,23 @@ def module(name, make, call, inputs, attrs=None, **options):
     case(name, lambda **t: run(**{k: v for k, v in t.items() if k not in (attrs or {})}), draws, attrs, **options)
 
 
-def modules():
-    GROUP[0] = "modules"
+def recurrent():
+    GROUP[0] = "recurrent"
     nn = torch.nn
     x = real(2, 3, 2)
 
     def flat(y):  # (output, state) as a flat list
         return [y[0], *(y[1] if isinstance(y[1], tuple) else [y[1]])]
     module("rnn", lambda: nn.RNN(2, 3, batch_first=True), lambda m, input: flat(m(input)), dict(input=x))
-    module("rnn.relu", lambda: nn.RNN(2, 3, batch_first=True, nonlinearity="relu"), lambda m, input: flat(m(input)), dict(input=x))
+    module("rnn.relu", lambda: nn.RNN(2, 3, batch_first=True, nonlinearity="relu"),
+           lambda m, input: flat(m(input)), dict(input=x))
     module("lstm", lambda: nn.LSTM(2, 3, batch_first=True), lambda m, input, h, c: flat(m(input, (h, c))),
            dict(input=x, h=real(1, 2, 3), c=real(1, 2, 3)))
-    module("lstm.deep", lambda: nn.LSTM(2, 2, 2, batch_first=True, bidirectional=True), lambda m, input: flat(m(input)), dict(input=x))
+    module("lstm.deep", lambda: nn.LSTM(2, 2, 2, batch_first=True, bidirectional=True),
+           lambda m, input: flat(m(input)), dict(input=x))
     module("gru", lambda: nn.GRU(2, 3, batch_first=True), lambda m, input, h: flat(m(input, h)), dict(input=x, h=real(1, 2, 3)))
-    module("gru.deep", lambda: nn.GRU(2, 2, 2, batch_first=True, bidirectional=True), lambda m, input: flat(m(input)), dict(input=x))
+    module("gru.deep", lambda: nn.GRU(2, 2, 2, batch_first=True, bidirectional=True),
+           lambda m, input: flat(m(input)), dict(input=x))
 
     def packed(m, input):
         run = nn.utils.rnn.pack_padded_sequence(input, torch.tensor([1, 3]), batch_first=True, enforce_sorted=False)
@@ -872,26 +875,38 @@ def modules():
     module("lstm.packed", lambda: nn.LSTM(2, 2, batch_first=True, bidirectional=True), packed, dict(input=x))
     module("gru.packed", lambda: nn.GRU(2, 2, batch_first=True, bidirectional=True), packed, dict(input=x))
 
+
+def modules():
+    GROUP[0] = "modules"
+    nn = torch.nn
     q, kv = real(2, 3, 4), real(2, 5, 4)
     padding = given([[False, False, True, False, True], [False] * 5], torch.bool)
-    module("multihead_attention", lambda: nn.MultiheadAttention(4, 2, batch_first=True), lambda m, input: list(m(input, input, input, average_attn_weights=False)), dict(input=q))
+    module("multihead_attention", lambda: nn.MultiheadAttention(4, 2, batch_first=True),
+           lambda m, input: list(m(input, input, input, average_attn_weights=False)), dict(input=q))
     module("multihead_attention.cross", lambda: nn.MultiheadAttention(4, 2, batch_first=True),
-           lambda m, input, context, padding: m(input, context, context, key_padding_mask=padding)[0], dict(input=q, context=kv, padding=padding))
+           lambda m, input, context, padding: m(input, context, context, key_padding_mask=padding)[0],
+           dict(input=q, context=kv, padding=padding))
     layer = dict(d_model=4, nhead=2, dim_feedforward=6, dropout=0.0, batch_first=True)
-    module("encoder_layer.post", lambda: nn.TransformerEncoderLayer(**layer, activation="gelu"), lambda m, input: m(input), dict(input=q))
-    module("encoder_layer.pre", lambda: nn.TransformerEncoderLayer(**layer, activation="gelu", norm_first=True), lambda m, input: m(input), dict(input=q))
+    module("encoder_layer.post", lambda: nn.TransformerEncoderLayer(**layer, activation="gelu"),
+           lambda m, input: m(input), dict(input=q))
+    module("encoder_layer.pre", lambda: nn.TransformerEncoderLayer(**layer, activation="gelu", norm_first=True),
+           lambda m, input: m(input), dict(input=q))
     causal = torch.triu(torch.full((3, 3), -INF, dtype=f64), 1)
-    module("decoder_layer", lambda: nn.TransformerDecoderLayer(**layer, activation="gelu"), lambda m, input, context: m(input, context, tgt_mask=causal),
+    module("decoder_layer", lambda: nn.TransformerDecoderLayer(**layer, activation="gelu"),
+           lambda m, input, context: m(input, context, tgt_mask=causal),
            dict(input=q, context=kv))
-    module("adaptive_softmax", lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [2, 5], div_value=2.0), lambda m, input, target: list(m(input, target)),
+    module("adaptive_softmax", lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [2, 5], div_value=2.0),
+           lambda m, input, target: list(m(input, target)),
            dict(input=real(6, 4), target=ints(0, 3, 8, 1, 4, 6)))
     case("weight_norm", lambda v, g: torch._weight_norm(v, g, 0), dict(v=real(3, 2, 2), g=real(3, 1, 1)))
     bag = given([4, 1, 0, 2, 4, 1], i64)
     for mode in "sum mean max".split():
-        case("embedding_bag_offsets." + mode, lambda input, weight, offsets, mode: F.embedding_bag(input, weight, offsets, mode=mode),
+        case("embedding_bag_offsets." + mode,
+             lambda input, weight, offsets, mode: F.embedding_bag(input, weight, offsets, mode=mode),
              dict(input=bag, weight=distinct(5, 3), offsets=ints(0, 2, 2, 5)), dict(mode=mode))
     case("embedding_bag_offsets.weights",
-         lambda input, weight, offsets, weights, mode: F.embedding_bag(input, weight, offsets, mode=mode, per_sample_weights=weights),
+         lambda input, weight, offsets, weights, mode:
+         F.embedding_bag(input, weight, offsets, mode=mode, per_sample_weights=weights),
          dict(input=bag, weight=real(5, 3), offsets=ints(0, 2, 2, 5), weights=real(6)), dict(mode="sum"))
 
 
@@ -1100,7 +1115,8 @@ def main():
     parser.add_argument("--list", action="store_true", help="print the cases, write nothing")
     parser.add_argument("--ops", action="store_true", help="print the operators, write nothing")
     args = parser.parse_args()
-    for build in (pointwise, binary, reduce, sort, index, shape, matmul, linalg, conv, pool, resample, layers, modules, losses):
+    for build in (pointwise, binary, reduce, sort, index, shape, matmul, linalg, conv, pool, resample, layers, recurrent, modules,
+                  losses):
         build()
     if args.ops:
         table = {}
