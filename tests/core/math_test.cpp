@@ -86,6 +86,10 @@ TEST_CASE("digamma and polygamma") {
   CHECK(m::polygamma(1, 0.5) == Approx(pi * pi / 2).epsilon(1e-14));
   CHECK(m::polygamma(1, -0.5) == Approx(pi * pi / 2 + 4).epsilon(1e-13));
   CHECK(m::polygamma(2, 1) == Approx(-2 * 1.20205690315959428540).epsilon(1e-14));   // -2 zeta(3)
+  for (int k = 1; k <= 3; ++k)                        // each is the derivative of the one before, below 0 too
+    for (const double x : {-0.3, -1.28, -3.201, -7.4, 0.4})
+      CHECK(m::polygamma(k + 1, x) == Approx((m::polygamma(k, x + 1e-5) - m::polygamma(k, x - 1e-5)) / 2e-5).epsilon(1e-7));
+  CHECK(std::isnan(m::polygamma(2, -3)));
   CHECK(m::polygamma(3, 1) == Approx(pi * pi * pi * pi / 15).epsilon(1e-14));
 }
 

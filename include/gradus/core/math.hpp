@@ -165,13 +165,16 @@ GRADUS_HD inline double digamma(double x) {
   return y + std::log(x) - 0.5 / x -
          z * (1.0 / 12 - z * (1.0 / 120 - z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12))))));
 }
-/// psi^(k)(x), k >= 1, x > 0 (A&S 6.4.5, 6.4.11). For x <= 0 by the reflection of the k = 1 case, NaN for k > 1.
+/// psi^(k)(x), k >= 1 (A&S 6.4.5, 6.4.11). NaN at the poles 0, -1, ...; below 0 by reflection (A&S 6.4.7) for k = 1 and 2, else by
+/// the recurrence alone, which gives up (NaN) below -1000.
 GRADUS_HD inline double polygamma(int k, double x) {
-  if (x <= 0) {
-    if (k != 1 || x == std::floor(x)) return std::numeric_limits<double>::quiet_NaN();
-    const double s = std::sin(kPi * x);
-    return kPi * kPi / (s * s) - polygamma(1, 1 - x);
+  if (x <= 0 && x == std::floor(x)) return std::numeric_limits<double>::quiet_NaN();
+  if (x <= 0 && k <= 2) {
+    const double s = std::sin(kPi * x), c = std::cos(kPi * x);
+    if (k == 1) return kPi * kPi / (s * s) - polygamma(1, 1 - x);
+    return polygamma(2, 1 - x) - 2 * kPi * kPi * kPi * c / (s * s * s);
   }
+  if (x < -1000) return std::numeric_limits<double>::quiet_NaN();
   constexpr double B[] = {1.0 / 6, -1.0 / 30, 1.0 / 42, -1.0 / 30, 5.0 / 66, -691.0 / 2730, 7.0 / 6, -3617.0 / 510};  // B_2, B_4, ...
   double factorial = 1;                                                                                            // (k-1)!
   for (int i = 2; i < k; ++i) factorial *= i;
