@@ -80,4 +80,21 @@ template <class... P> void launch(void (*kernel)(P...), const LaunchConfig& c, c
   if (e != cudaSuccess) detail::launch_failed(c, e);
 }
 
+/// The same with all blocks resident at once, so that cooperative_groups::this_grid().sync() works.
+template <class... P> void launch_cooperative(void (*kernel)(P...), const LaunchConfig& c, const std::type_identity_t<P>&... args) {
+  if (!detail::prepare_launch(reinterpret_cast<const void*>(kernel), c)) return;
+#if defined(__CUDACC__)
+  void* pointers[] = {const_cast<void*>(static_cast<const void*>(&args))..., nullptr};
+  cudaError_t e = cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), detail::to_dim3(c.grid), detail::to_dim3(c.block),
+                                              pointers, c.shared, c.stream);
+  if (e == cudaSuccess) e = cudaGetLastError();
+#else
+  emu::LaunchInfo info;
+  info.grid = detail::to_dim3(c.grid), info.block = detail::to_dim3(c.block), info.shared = c.shared;
+  info.stream = c.stream, info.op = c.op, info.at = c.at, info.cooperative = true;
+  const cudaError_t e = emu::launch_kernel(kernel, info, args...);
+#endif
+  if (e != cudaSuccess) detail::launch_failed(c, e);
+}
+
 }  // namespace gradus

@@ -19,10 +19,12 @@
 #include "device.hpp"
 
 #include "atomics.hpp"
+#include "cooperative_groups.hpp"
 #include "launch.hpp"
 #include "math.hpp"
 #include "runtime_api.hpp"
 #include "shared.hpp"
+#include "tiles.hpp"
 
 #ifndef GRADUS_EMU_ARCH
 #define GRADUS_EMU_ARCH 80

@@ -18,7 +18,7 @@ using Site = std::source_location;
 
 enum class Reduce : uint8_t { none, count, all, any };                 // of __syncthreads_*
 enum class WarpKind : uint8_t { sync, shfl, shfl_up, shfl_down, shfl_xor, ballot, any, all, match_any, match_all,
-                                add, min_, max_, and_, or_, xor_, mma };
+                                add, min_, max_, and_, or_, xor_, mma, ldsm };
 
 /// A lane's part in a warp collective. `in` and `out` point into the lane's stack, which stays as it is while it waits.
 struct WarpOp {
@@ -37,13 +37,22 @@ void warp_collective(WarpOp& op);
 void named_barrier(int id, int threads, bool wait, Site at);
 void fence(int scope, Site at);                                        // 0 block, 1 device, 2 system
 void atomic_point(const void* p, int bytes, Site at);                  // another thread may run before an atomic
-void* shared_array(const void* key, std::size_t bytes, std::size_t align, const char* name, Site at);
-void* dynamic_shared(const char* name, Site at);
+struct SharedShape {
+  const void* key;
+  const char* name;
+  std::size_t bytes, element;
+  int rank;
+  const std::size_t* extent;
+};
+void* shared_array(const SharedShape& shape, std::size_t align, Site at);
+void* dynamic_shared(const char* name, std::size_t element, Site at);
+void load16(void* to, const void* p, Site at);                         // with their checks
+void store16(void* p, const void* from, Site at);
 [[noreturn]] void fail_here(const char* what, Site at);                // ends the block
-unsigned active_lanes();
-unsigned lane_mask_of(int which);                                      // 0 eq, 1 lt, 2 le, 3 gt, 4 ge
-int thread_rank();
-void check_aligned(const void* p, std::size_t align, Site at);
+void grid_barrier(Site at);
+void copy_async(void* to, const void* from, bool valid, Site at);
+void commit_copies(Site at);
+void wait_copies(int newest, Site at);
 long long clock_now();
 
 template <class T> T shuffle(WarpKind kind, unsigned mask, T value, int arg, int width, Site at) {
@@ -138,19 +147,27 @@ namespace gradus {
 /// 16 bytes at once, as V: float4, or any 16-byte trivially copyable type. `p` must be 16-byte aligned.
 template <class V, class T> V load16(const T* p, GRADUS_EMU_AT) {
   static_assert(sizeof(V) == 16 && std::is_trivially_copyable_v<V>);
-  emu::check_aligned(p, 16, at);
   V v;
-  std::memcpy(static_cast<void*>(&v), static_cast<const void*>(p), 16);
+  emu::load16(&v, p, at);
   return v;
 }
 template <class T, class V> void store16(T* p, const V& v, GRADUS_EMU_AT) {
   static_assert(sizeof(V) == 16 && std::is_trivially_copyable_v<V>);
-  emu::check_aligned(p, 16, at);
-  std::memcpy(static_cast<void*>(p), static_cast<const void*>(&v), 16);
+  emu::store16(p, &v, at);
 }
 
 /// Barrier `id` (1 to 15) among the first `threads` that come to it, a multiple of 32; arrive counts without waiting.
 inline void bar_sync(int id, int threads, GRADUS_EMU_AT) { emu::named_barrier(id, threads, true, at); }
 inline void bar_arrive(int id, int threads, GRADUS_EMU_AT) { emu::named_barrier(id, threads, false, at); }
+
+/// 16 bytes from device to shared memory, both 16-byte aligned, while the thread goes on; zeros when not `valid`. They are
+/// there for this thread after the wait for their group, for others after a barrier behind that.
+template <class T> void copy_async16(T* shared, const std::type_identity_t<T>* global, bool valid = true, GRADUS_EMU_AT) {
+  emu::copy_async(shared, global, valid, at);
+}
+/// Ends a group of copies of this thread.
+inline void copy_async_commit(GRADUS_EMU_AT) { emu::commit_copies(at); }
+/// Waits until at most the newest N groups are on their way.
+template <int N> void copy_async_wait(GRADUS_EMU_AT) { emu::wait_copies(N, at); }
 
 }  // namespace gradus

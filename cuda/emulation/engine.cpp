@@ -1,5 +1,6 @@
 // Blocks, threads and the switch between their stacks.
-#include "engine.hpp"
+#include "checks.hpp"
+#include "memory.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,23 +16,54 @@
 #include <omp.h>
 #endif
 
-constinit thread_local uint3 threadIdx{};
-constinit thread_local uint3 blockIdx{};
-constinit thread_local dim3 blockDim{};
-constinit thread_local dim3 gridDim{};
+constinit const thread_local uint3 threadIdx{};
+constinit const thread_local uint3 blockIdx{};
+constinit const thread_local uint3 blockDim{};
+constinit const thread_local uint3 gridDim{};
+
+#if GRADUS_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+extern "C" gradus::emu::Worker* gradus_emu_workers[64];    // stop.cpp
 
 namespace gradus::emu {
 namespace bc = boost::context::detail;
 
 namespace {
 
-constexpr std::size_t kStack = 256 * 1024, kPage = 4096, kRedZone = 64, kArena = 320 * 1024;
+// AddressSanitizer has to know which stack is in use. `gone`: the stack that is left will not be come back to.
+void announce(Worker& w, [[maybe_unused]] Fiber* to, [[maybe_unused]] bool gone) {
+#if GRADUS_ASAN
+  void** save = gone ? nullptr : w.leaving ? &w.leaving->fake : &w.home_stack.fake;
+  const Fiber& target = to ? *to : w.home_stack;
+  __sanitizer_start_switch_fiber(save, target.memory, target.bytes);
+#else
+  (void)w;
+#endif
+}
+void arrived([[maybe_unused]] Worker& w, [[maybe_unused]] Fiber* me) {
+#if GRADUS_ASAN
+  const void* memory = nullptr;
+  std::size_t bytes = 0;
+  __sanitizer_finish_switch_fiber(me ? me->fake : w.home_stack.fake, &memory, &bytes);
+  if (!w.leaving) w.home_stack.memory = static_cast<char*>(const_cast<void*>(memory)), w.home_stack.bytes = bytes;
+#endif
+}
 
 uint64_t mix(uint64_t x) {                                 // splitmix64
   x += 0x9e3779b97f4a7c15u;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
   return x ^ (x >> 31);
+}
+
+/// Kernels see the index objects as constants, which spares their checks; thread-local storage is writable all the same.
+template <class T> void set(const T& object, const T& value) {
+  T* p = const_cast<T*>(&object);
+  __asm__("" : "+r"(p));                                   // the compiler must not conclude anything from the const
+  *p = value;
 }
 
 uint3 unravel(int64_t i, const dim3& d) {
@@ -43,6 +75,7 @@ void fiber_entry(bc::transfer_t from) {
   __asm__ volatile(".cfi_undefined %rip");                 // the outermost frame: debuggers stop unwinding here
 #endif
   Worker& w = worker();
+  arrived(w, w.starting->fiber);
   if (w.leaving) w.leaving->context = from.fctx;
   else w.home = from.fctx;
   w.fiber_loop();
@@ -51,11 +84,10 @@ void fiber_entry(bc::transfer_t from) {
 }  // namespace
 
 Worker& worker() {
+  if (adopted_worker) return *adopted_worker;
   thread_local Worker w;
   return w;
 }
-Thread* current() { return worker().running; }
-int thread_rank() { return current()->rank; }
 
 // ---- the order of threads ----
 
@@ -82,6 +114,17 @@ void Scheduler::start(int threads, Policy policy, uint64_t seed) {
 
 uint64_t Scheduler::random() { return mix(state_ += 0x632be59bd9b4e019u); }
 
+void Scheduler::demote(int thread) {
+  const auto last = slots_.size() - 1;
+  const auto mine = static_cast<std::size_t>(slots_[static_cast<std::size_t>(thread)]);
+  if (mine == last) return;
+  const int other = threads_[last];
+  const auto bit = [](std::size_t s) { return uint64_t{1} << (s % 64); };
+  if (bits_[last / 64] & bit(last)) bits_[last / 64] &= ~bit(last), bits_[mine / 64] |= bit(mine);   // the demoted one runs: its bit is clear
+  std::swap(threads_[mine], threads_[last]);
+  slots_[static_cast<std::size_t>(thread)] = static_cast<int>(last), slots_[static_cast<std::size_t>(other)] = static_cast<int>(mine);
+}
+
 int Scheduler::take() {
   if (count_ == 0) return -1;
   --count_;
@@ -105,6 +148,7 @@ int Scheduler::take() {
 // ---- stacks ----
 
 Fiber* Worker::fresh_fiber() {
+  auto& idle = launch->native ? idle_native : this->idle;
   if (idle.empty()) {
     auto f = std::make_unique<Fiber>();
     f->bytes = kStack;
@@ -113,10 +157,12 @@ Fiber* Worker::fresh_fiber() {
     f->memory = static_cast<char*>(m);
     mprotect(f->memory, kPage, PROT_NONE);
     idle.push_back(f.get());
-    fibers.push_back(std::move(f));
+    if (launch->native) start_native(*this, f.release());
+    else fibers.push_back(std::move(f));
   }
   Fiber* f = idle.back();
   idle.pop_back();
+  if (launch->native) return f;
   if (!f->context) {
     // Stacks start at different cache lines of a page: the same frames of all threads would fall into one set of the cache.
     const std::size_t colour = fibers.size() * 7 % 61 * 64;
@@ -128,12 +174,17 @@ Fiber* Worker::fresh_fiber() {
 void Worker::enter(Thread& t) {
   t.state = State::running;
   running = &t;
-  threadIdx = t.index;
-  blockIdx = t.block->index;
+  set(threadIdx, t.index);
+  set(blockIdx, t.block->index);
+  if (launch->native) set<uint3>(blockDim, launch->info->block), set<uint3>(gridDim, launch->info->grid);
 }
 
-void Worker::jump(Fiber* to) {
+void Worker::jump(Fiber* to, bool gone) {
+  Fiber* me = leaving;
+  if (launch->native) return switch_native(*this, me, to);
+  announce(*this, to, gone);
   const bc::transfer_t from = bc::jump_fcontext(to ? to->context : home, nullptr);
+  arrived(*this, me);
   if (leaving) leaving->context = from.fctx;
   else home = from.fctx;
 }
@@ -146,8 +197,6 @@ void Worker::go_on(Thread* t) {
   if (!t->fiber) {
     t->fiber = fresh_fiber();
     starting = t;
-  } else {
-    enter(*t);
   }
   jump(t->fiber);
 }
@@ -157,16 +206,20 @@ void Worker::fiber_loop() {
     Thread* t = starting;
     for (;;) {
       enter(*t);
-      launch->info->body(launch->info->parameters);
+      if (launch->native) name_native(*t);
+      if (stop_at.wanted) stop_if_wanted(*t);
+      running_thread = t;
+      launch->info->body(launch->parameters);
+      running_thread = nullptr;
       Fiber* mine = t->fiber;
       t->fiber = nullptr;
       ended(*t);
       t = next();
-      if (t && !t->fiber) {
+      if (t && !t->fiber && !launch->native) {
         t->fiber = mine;
         continue;
       }
-      idle.push_back(mine);
+      (launch->native ? idle_native : idle).push_back(mine);
       leaving = mine;
       break;
     }
@@ -191,21 +244,45 @@ void Worker::park(State why, Site at) {
   if (n == &t) return enter(t);
   leaving = t.fiber;
   go_on(n);
+  enter(t);
+}
+
+void Worker::yield() {
+  Thread& t = *running;
+  t.state = State::ready;
+  scheduler.add(static_cast<int>(&t - threads.data()));
+  park(State::ready, t.at);
 }
 
 void Worker::give_up() {
   leaving = running ? running->fiber : nullptr;
   running = nullptr;
-  jump(nullptr);
+  jump(nullptr, true);
   __builtin_unreachable();
 }
 
 void Worker::ended(Thread& t) {
   t.state = State::exited;
   --live;
-  ++t.block->exited;
-  if (t.block->waiting > 0) release_barrier_if_complete(*this, *t.block);
-  complete_warp_ops(*this, *t.block, t.warp());
+  Block& b = *t.block;
+  ++b.exited;
+  b.warps[static_cast<std::size_t>(t.warp())].exited |= 1u << t.lane();
+  if (!t.copies.empty()) finish_copies(t);
+  if (b.waiting > 0) release_barrier_if_complete(*this, b);
+  if (b.warps[static_cast<std::size_t>(t.warp())].waiting) complete_warp_ops(*this, b, t.warp());
+}
+
+void Worker::start_launch(const Launch& l) {
+  use_signal_stack();
+  at_grid = 0;
+  if (!listed) {
+    listed = true;
+    static std::atomic<int> count{0};
+    if (const int i = count++; i < 64) gradus_emu_workers[i] = this;
+  }
+  launch_serial = static_cast<uint32_t>(l.number) + 1;
+  stamp = 1;
+  if (check_flags.level >= 2) released.assign(static_cast<std::size_t>(l.blocks), 0);
 }
 
 // ---- a block, or all blocks of a cooperative launch ----
@@ -218,19 +295,28 @@ void Worker::run_blocks(const Launch& l, int64_t first, int64_t count) {
   blocks.resize(static_cast<std::size_t>(count));
   if (arena.size() < kArena * static_cast<std::size_t>(count)) {
     arena.assign(kArena * static_cast<std::size_t>(count), static_cast<char>(0xff));
+    cells.assign(arena.size() / 4, Cell{});
   }
+  until_preempted = 64;
   scheduler.start(total, options().policy, mix(options().seed) ^ mix(static_cast<uint64_t>(l.number) << 32 | static_cast<uint64_t>(first)));
-  blockDim = info.block, gridDim = info.grid;
+  set<uint3>(blockDim, info.block), set<uint3>(gridDim, info.grid);
   live = total;
   for (int64_t i = 0; i < count; ++i) {
     Block& b = blocks[static_cast<std::size_t>(i)];
     char* memory = arena.data() + kArena * static_cast<std::size_t>(i);
     std::memset(memory, 0xff, b.arena_used);               // what the last block used
     auto arrays = std::move(b.arrays);
+    auto warps = std::move(b.warps);
     arrays.clear();
     b = Block{};
     b.arrays = std::move(arrays);
+    b.warps = std::move(warps);
+    start_warps(b, size);
+    b.worker = this;
+    b.serial = ++serial;
+    b.cells = cells.data() + kArena / 4 * static_cast<std::size_t>(i);
     b.arena = memory;
+    if (info.shared > 0) b.arrays.push_back({nullptr, 0, info.shared, "dynamic shared memory", info.at});
     b.arena_used = (info.shared + 15) / 16 * 16 + kRedZone;
     b.linear = first + i;
     b.index = unravel(b.linear, info.grid);
@@ -244,6 +330,10 @@ void Worker::run_blocks(const Launch& l, int64_t first, int64_t count) {
       t.block = &b;
       t.fiber = nullptr;
       t.op = nullptr;
+      t.at = info.at;
+      t.spins = 0, t.committed = 0;
+      t.fenced = t.released = t.acquired = 0;
+      t.copies.clear();
       scheduler.add(static_cast<int>(i) * size + r);
     }
   }
@@ -251,10 +341,24 @@ void Worker::run_blocks(const Launch& l, int64_t first, int64_t count) {
   leaving = nullptr;
   go_on(t);
   running = nullptr;
+  if (fault) {
+    error = fault_text();
+    fault = nullptr;
+  }
+  if (check_flags.lint)
+    for (Block& b : blocks) lint_block_ended(b);
   if (error.empty()) return;
   for (Thread& u : threads)                                // their frames are dropped as they are
-    if (u.fiber) {
+    if (u.fiber && launch->native) {
+      abandon_native(*this, u.fiber);
+      idle_native.push_back(u.fiber);
+      u.fiber = nullptr;
+    } else if (u.fiber) {
       u.fiber->context = nullptr;
+      u.fiber->fake = nullptr;
+#if GRADUS_ASAN
+      __asan_unpoison_memory_region(u.fiber->memory + kPage, u.fiber->bytes - kPage);
+#endif
       idle.push_back(u.fiber);
       u.fiber = nullptr;
     }
@@ -262,23 +366,33 @@ void Worker::run_blocks(const Launch& l, int64_t first, int64_t count) {
 
 // ---- shared memory ----
 
-void* shared_array(const void* key, std::size_t bytes, std::size_t align, const char* name, Site at) {
-  Block& b = *current()->block;
+void* shared_array(const SharedShape& s, std::size_t align, Site at) {
+  const Inside t("shared memory", at);
+  const std::size_t bytes = s.bytes;
+  Block& b = *t->block;
   for (const SharedArray& a : b.arrays)
-    if (a.key == key) return b.arena + a.offset;
+    if (a.key == s.key) return b.arena + a.offset;
   // Not better aligned than asked for, so that a 16-byte access to an array of floats is noticed here too.
   const std::size_t offset = (b.arena_used + 15) / 16 * 16 + (align < 16 ? align : 0);
   b.static_used += bytes;
-  const std::size_t dynamic = worker().launch->info->shared;
+  const std::size_t dynamic = b.worker->launch->info->shared;
   if (b.static_used > 48 * 1024 || offset + bytes + kRedZone > kArena)
     fail_thread("shared arrays of " + std::to_string(b.static_used) + " bytes; a kernel may declare 49152, and ask for more as dynamic shared memory (" +
                 std::to_string(dynamic) + " bytes here)\n  at        " + place(at));
   b.arena_used = offset + bytes + kRedZone;
-  b.arrays.push_back({key, offset, bytes, name, at});
+  b.arrays.push_back({s.key, offset, bytes, s.name, at, s.element, s.rank, s.extent});
   return b.arena + offset;
 }
 
-void* dynamic_shared(const char*, Site) { return current()->block->arena; }
+void* dynamic_shared(const char* name, std::size_t element, Site at) {
+  const Inside t("dynamic shared memory", at);
+  Block& b = *t->block;
+  if (b.worker->launch->info->shared == 0)
+    fail_thread(std::string("dynamic shared memory ") + name + ", but the launch gives none\n  at        " + place(at));
+  SharedArray& a = b.arrays.front();                       // known before any thread runs
+  a.name = name, a.element = element, a.at = at;
+  return b.arena;
+}
 
 // ---- launching ----
 
@@ -307,30 +421,46 @@ cudaError_t resident_blocks(int* blocks, int threads, std::size_t shared) {
 
 std::string Launch::kernel_name() const { return symbol_name(info->kernel); }
 
-cudaError_t run(const LaunchInfo& info) {
+cudaError_t check_launch(const LaunchInfo& info) {
   const auto volume = [](const dim3& d) { return static_cast<uint64_t>(d.x) * d.y * d.z; };
   const uint64_t threads = volume(info.block), blocks = volume(info.grid);
-  if (current()) fail_thread("a kernel launched another kernel\n  at        " + place(info.at));
   if (threads == 0 || threads > kMaxThreads || info.block.z > 64 || blocks == 0 || info.grid.x > 0x7fffffffu ||
       info.grid.y > 65535 || info.grid.z > 65535)
     return cudaErrorInvalidConfiguration;
+  if (info.cooperative && threads * blocks > 4096) return cudaErrorCooperativeLaunchTooLarge;
   std::size_t limit = 48 * 1024;
   if (info.shared > limit) {
     const std::lock_guard lock(kernel_limits_mutex);
     for (const auto& [k, l] : kernel_limits)
       if (k == info.kernel) limit = l;
-    if (info.shared > limit) return cudaErrorInvalidValue;
   }
-  Launch l{&info, launches++, static_cast<int>(threads), static_cast<int64_t>(blocks)};
+  return info.shared > limit ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+cudaError_t run(const LaunchInfo& info) {
+  if (running_thread) {
+    const Inside t("a launch", info.at);
+    fail_thread("a kernel launched another kernel\n  at        " + place(info.at));
+  }
+  if (const cudaError_t e = check_launch(info); e != cudaSuccess) return e;
+  const uint64_t threads = static_cast<uint64_t>(info.block.x) * info.block.y * info.block.z;
+  const uint64_t blocks = static_cast<uint64_t>(info.grid.x) * info.grid.y * info.grid.z;
+  const std::vector<char> parameters(static_cast<const char*>(info.parameters), static_cast<const char*>(info.parameters) + info.parameter_bytes);
+  const Options& o = options();
+  Launch l{&info, launches++, static_cast<int>(threads), static_cast<int64_t>(blocks), parameters.data(), parameters.size(), o.native};
+  prepare_stop(l);
+  install_fault_handler();
+  check_flags.level = o.check, check_flags.lint = o.lint, check_flags.preempt = o.policy == Policy::prio;
   std::string error;
+  const DeviceAccess access;
   if (info.cooperative) {
-    if (threads * blocks > 4096) return cudaErrorCooperativeLaunchTooLarge;
     Worker& w = worker();
+    w.start_launch(l);
     w.run_blocks(l, 0, l.blocks);
     error = std::move(w.error);
     w.error.clear();
   } else {
-    int workers = options().workers;
+    int workers = o.check >= 2 || o.lint || o.native ? 1 : o.workers;
 #ifdef _OPENMP
     if (workers == 0) workers = omp_in_parallel() || threads * blocks < 2048 ? 1 : omp_get_max_threads();
 #else
@@ -352,6 +482,8 @@ cudaError_t run(const LaunchInfo& info) {
     std::mutex error_mutex;
     const auto work = [&] {
       Worker& w = worker();
+      const DeviceAccess on_this_thread;
+      w.start_launch(l);
       for (int64_t i; !stop.load(std::memory_order_relaxed) && (i = taken++) < l.blocks;) {
         w.run_blocks(l, static_cast<int64_t>((static_cast<unsigned __int128>(step) * static_cast<uint64_t>(i) + static_cast<uint64_t>(start)) % blocks), 1);
         if (w.error.empty()) continue;

@@ -32,6 +32,8 @@ struct LaunchInfo {
   bool cooperative = false;
 };
 /// The error of a launch that did not start; what goes wrong inside the kernel is thrown as Error.
+cudaError_t launch_or_queue(const LaunchInfo& info);
+cudaError_t check_launch(const LaunchInfo& info);
 cudaError_t run(const LaunchInfo& info);
 
 template <class... P, class... A> cudaError_t launch_kernel(void (*kernel)(P...), LaunchInfo info, A&&... args) {
@@ -47,7 +49,7 @@ template <class... P, class... A> cudaError_t launch_kernel(void (*kernel)(P...)
     const Block& b = *static_cast<const Block*>(parameters);
     std::apply(b.kernel, b.args);
   };
-  return run(info);
+  return launch_or_queue(info);
 }
 
 }  // namespace gradus::emu

@@ -84,22 +84,33 @@ template <class T> cudaError_t cudaHostAlloc(T** p, std::size_t bytes, unsigned,
 inline cudaError_t cudaFree(void* p, GRADUS_EMU_AT) { return gradus::emu::release(p, at); }
 cudaError_t cudaFreeAsync(void* p, cudaStream_t stream, GRADUS_EMU_AT);
 cudaError_t cudaFreeHost(void* p);
-cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind);
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, GRADUS_EMU_AT);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream = nullptr, GRADUS_EMU_AT);
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width,
-                              std::size_t height, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
-cudaError_t cudaMemset(void* p, int value, std::size_t bytes);
-cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream = nullptr);
+                              std::size_t height, cudaMemcpyKind kind, cudaStream_t stream = nullptr, GRADUS_EMU_AT);
+cudaError_t cudaMemset(void* p, int value, std::size_t bytes, GRADUS_EMU_AT);
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream = nullptr, GRADUS_EMU_AT);
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes);
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p);
 
 namespace gradus::emu {
-/// Lets host code read and write device memory while it lives: for what stands in for a library's kernels (cuBLAS).
+/// Lets host code read and write device memory while it lives, on this host thread.
+class DeviceAccess {
+ public:
+  DeviceAccess();
+  ~DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+};
+/// The same for what stands in for a library's kernels (cuBLAS): work that was asked for before is done first.
 class HostAccess {
  public:
   HostAccess();
-  ~HostAccess();
-  HostAccess(const HostAccess&) = delete;
+
+ private:
+  struct Finished {
+    Finished();
+  } finished_;
+  DeviceAccess access_;
 };
 }  // namespace gradus::emu
 

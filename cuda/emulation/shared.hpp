@@ -5,9 +5,10 @@
 
 namespace gradus::emu {
 template <class T> T& shared_object(const void* key, std::size_t align, const char* name, Site at) {
-  static_assert(std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>,
-                "gradus: nvcc wants shared memory of trivially constructible types");
-  return *static_cast<T*>(shared_array(key, sizeof(T), align, name, at));
+  static_assert(std::is_trivially_copyable_v<T>, "gradus: objects in shared memory are not constructed: they are trivially copyable");
+  using Element = std::remove_all_extents_t<T>;
+  static constexpr std::size_t extent[] = {std::extent_v<T, 0>, std::extent_v<T, 1>, std::extent_v<T, 2>, std::extent_v<T, 3>};
+  return *static_cast<T*>(shared_array({key, name, sizeof(T), sizeof(Element), std::rank_v<T>, extent}, align, at));
 }
 }  // namespace gradus::emu
 
@@ -19,4 +20,4 @@ template <class T> T& shared_object(const void* key, std::size_t align, const ch
 /// The same for an array that load16, store16 or copy_async16 touches: aligned to 16 bytes.
 #define GRADUS_SHARED16(T, name, ...) GRADUS_EMU_SHARED(16, T, name, __VA_ARGS__)
 /// T* name: the dynamic shared memory of the launch, aligned to 16 bytes.
-#define GRADUS_DYN_SHARED(T, name) T* const name = static_cast<T*>(gradus::emu::dynamic_shared(#name, gradus::emu::Site::current()))
+#define GRADUS_DYN_SHARED(T, name) T* const name = static_cast<T*>(gradus::emu::dynamic_shared(#name, sizeof(T), gradus::emu::Site::current()))

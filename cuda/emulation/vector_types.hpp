@@ -46,11 +46,12 @@ constexpr uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z
 constexpr uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 // Set whenever a thread of a block gets the processor. Plain thread-local objects, so that `print threadIdx` works in a
-// debugger; a block never leaves its host thread, so a compiler that keeps their address is right.
-#define GRADUS_EMU_TLS extern constinit thread_local __attribute__((tls_model("initial-exec")))
+// debugger; a block never leaves its host thread, so a compiler that keeps their address is right. Constant for the kernel,
+// as on the device; of plain types, so that the compiler knows it and their reads need no check.
+#define GRADUS_EMU_TLS extern constinit const thread_local __attribute__((tls_model("initial-exec")))
 GRADUS_EMU_TLS uint3 threadIdx;
 GRADUS_EMU_TLS uint3 blockIdx;
-GRADUS_EMU_TLS dim3 blockDim;
-GRADUS_EMU_TLS dim3 gridDim;
+GRADUS_EMU_TLS uint3 blockDim;
+GRADUS_EMU_TLS uint3 gridDim;
 #undef GRADUS_EMU_TLS
 inline constexpr int warpSize = 32;
