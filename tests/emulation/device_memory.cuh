@@ -6,7 +6,7 @@
 #include "cuda/platform.cuh"
 
 namespace emulation_test {
-using gradus::launch, gradus::load16, gradus::store16;
+using gradus::launch, gradus::load16, gradus::store16, gradus::copy_async16, gradus::copy_async_commit, gradus::copy_async_wait;
 
 template <class T> class OnDevice {
  public:

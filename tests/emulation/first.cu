@@ -1,4 +1,6 @@
 // Kernels with and without barriers, shuffles, static and dynamic shared memory.
+#include <chrono>
+
 #include "device_memory.cuh"
 #include "kernels.hpp"
 
@@ -68,6 +70,13 @@ Floats reverse_block(const Floats& x) {
   const OnDevice<float> in(x);
   launch(reverse_dynamic, {"reverse", 1, static_cast<int64_t>(x.size()), x.size() * sizeof(float)}, in);
   return in.host();
+}
+double reverse_block_seconds(const Floats& x) {
+  const OnDevice<float> in(x);
+  const auto before = std::chrono::steady_clock::now();
+  launch(reverse_dynamic, {"reverse", 1, static_cast<int64_t>(x.size()), x.size() * sizeof(float)}, in);
+  cudaDeviceSynchronize();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
 }
 
 }  // namespace emulation_test

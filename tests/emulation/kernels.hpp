@@ -11,6 +11,7 @@ using Floats = std::vector<float>;
 Floats softmax(const Floats& x, int rows, int columns);
 Floats scale(const Floats& x, float a);
 Floats reverse_block(const Floats& x);
+double reverse_block_seconds(const Floats& x);     // of the launch alone
 
 /// Runs what follows under this order of threads; back to what it was at the end.
 struct Schedule {
