@@ -2,11 +2,12 @@
 //
 // Memory comes from the device in segments: 2 MiB for requests up to 1 MiB, 20 MiB for those up to 10 MiB, and as much as asked
 // for (in steps of 2 MiB) above. A segment is cut into blocks, which belong to the stream they were allocated in; a freed block
-// joins its free neighbours, and the smallest block that fits serves the next request of that stream, without waiting, because the
-// stream orders the new use after the old one. Only when the device has no more are segments that are free as a whole given back.
+// joins its free neighbours, and the smallest block that fits serves the next request of that stream, without waiting, because
+// the stream orders the new use after the old one. Only when the device has no more are segments that are free as a whole given
+// back.
 //
-// With set_caching(false) (the default of the emulated device) every request goes to the device, which then notices an access one
-// element beyond a tensor, and uses after the end of its life.
+// With set_caching(false) (the default of the emulated device) every request goes to the device, which then notices an access
+// one element beyond a tensor, and uses after the end of its life.
 #include "kernel.cuh"
 
 #include <cstdio>
@@ -90,7 +91,9 @@ struct Pool {
   }
 
   Block* take(int64_t bytes) {
-    const int64_t segment = bytes <= kMiB ? 2 * kMiB : bytes <= 10 * kMiB ? 20 * kMiB : (bytes + 2 * kMiB - 1) / (2 * kMiB) * (2 * kMiB);
+    const int64_t segment = bytes <= kMiB        ? 2 * kMiB
+                            : bytes <= 10 * kMiB ? 20 * kMiB
+                                                 : (bytes + 2 * kMiB - 1) / (2 * kMiB) * (2 * kMiB);
     Block want{nullptr, bytes, current_stream()};
     auto it = free.lower_bound(&want);
     Block* b = nullptr;
@@ -140,9 +143,9 @@ std::string in_mb(int64_t bytes) {
 std::string report_of(const DeviceMemory& m) {
   char share[16];
   std::snprintf(share, sizeof share, "%.0f %%", 100 * m.fragmentation());
-  return "cuda: " + in_mb(m.live) + " live, " + in_mb(m.peak) + " peak, " + in_mb(m.cached) + " cached (largest block " + in_mb(m.largest_free) + ", " +
-         share + " fragmented), " + in_mb(m.from_system) + " from the device, of whose " + in_mb(m.device_total) + " " + in_mb(m.device_free) +
-         " are free, " + std::to_string(m.allocations) + " allocations";
+  return "cuda: " + in_mb(m.live) + " live, " + in_mb(m.peak) + " peak, " + in_mb(m.cached) + " cached (largest block " +
+         in_mb(m.largest_free) + ", " + share + " fragmented), " + in_mb(m.from_system) + " from the device, of whose " +
+         in_mb(m.device_total) + " " + in_mb(m.device_free) + " are free, " + std::to_string(m.allocations) + " allocations";
 }
 DeviceMemory figures_of(Pool& pool) {            // with the lock held
   DeviceMemory m = pool.figures;
@@ -159,7 +162,8 @@ namespace detail {
 
 void* device_alloc(std::size_t bytes, Where at) {
   Pool& pool = Pool::get();
-  const int64_t exact = bytes > 0 ? static_cast<int64_t>(bytes) : 1, size = pool.caching ? (exact + kAlign - 1) / kAlign * kAlign : exact;
+  const int64_t exact = bytes > 0 ? static_cast<int64_t>(bytes) : 1,
+                size = pool.caching ? (exact + kAlign - 1) / kAlign * kAlign : exact;
   std::unique_lock lock(pool.mutex);
   Block* b = pool.caching ? pool.take(size) : pool.from_device(size);
   if (!b) {
@@ -170,9 +174,12 @@ void* device_alloc(std::size_t bytes, Where at) {
     const DeviceMemory m = figures_of(pool);
     const int64_t limit = pool.limit;
     lock.unlock();
-    if (const std::string why = cuda::unavailable_reason(); !why.empty()) fail("allocation", "no device", {{"why", why}}, "", at);
+    if (const std::string why = cuda::unavailable_reason(); !why.empty())
+      fail("allocation", "no device", {{"why", why}}, "", at);
     fail("allocation", "the device is out of memory",
-         {{"asked for", in_mb(exact)}, {"tensor", describe(device_context.dtype, DeviceKind::cuda, device_context.shape)}, {"memory", report_of(m)},
+         {{"asked for", in_mb(exact)},
+          {"tensor", describe(device_context.dtype, DeviceKind::cuda, device_context.shape)},
+          {"memory", report_of(m)},
           {"limit", limit > 0 ? in_mb(limit) + " (set_memory_limit)" : std::string("none set")}},
          "a smaller batch, checkpoint(), or fewer live tensors", at);
   }

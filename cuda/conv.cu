@@ -5,8 +5,8 @@
 //   data        C/groups  images*in     K/groups*taps  w             dy that tap k takes to n       dx
 //   weight      K/groups  C/groups*taps images*out     dy            x under tap n at output k      dw, in chunks of K
 //
-// reference and implicit_gemm run the same products through the two kernels of tiles.cuh; 1x1 convolutions of stride 1 are plain
-// matrix products and go to the BLAS. The chunks of the weight gradient depend on the shapes only and are added in order.
+// reference and implicit_gemm run the same products through the two kernels of tiles.cuh; 1x1 convolutions of stride 1 are
+// plain matrix products and go to the BLAS. The chunks of the weight gradient depend on the shapes only and are added in order.
 #include <algorithm>
 
 #include <gradus/core/kernel_choice.hpp>
@@ -98,7 +98,8 @@ template <class T, class I> struct ConvData {
   }
 };
 
-/// z = group * chunks + chunk; chunk s sums the products k in [s length, (s+1) length) into layer s of `sums` : [chunks, K, C/groups, taps].
+/// z = group * chunks + chunk; chunk s sums the products k in [s length, (s+1) length) into layer s of `sums` : [chunks, K,
+/// C/groups, taps].
 template <class T, class I> struct ConvWeight {
   using acc_t = T;
   int64_t M, N, K, first;
@@ -119,7 +120,9 @@ template <class T, class I> struct ConvWeight {
     const I at = g.under(static_cast<I>(k) - image * g.out_size, static_cast<I>(n) - c * g.taps);
     return at < 0 ? T(0) : x[(static_cast<int64_t>(image) * g.C + z / chunks * g.Cg + c) * g.in_size + at];
   }
-  __device__ void store(int64_t z, int64_t m, int64_t n, T sum) const { sums[z % chunks * layer + (z / chunks * M + m) * N + n] = sum; }
+  __device__ void store(int64_t z, int64_t m, int64_t n, T sum) const {
+    sums[z % chunks * layer + (z / chunks * M + m) * N + n] = sum;
+  }
 };
 template <class T> __global__ void add_layers(const T* sums, T* y, int64_t layer, int64_t chunks) {
   const int64_t i = thread_in_grid();
@@ -143,27 +146,33 @@ inline bool is_product(const ConvDims& d) {
 inline bool is_narrow(const ConvDims& d) {
   const int64_t limit = 0x7fffffff, taps = d.taps();
   int64_t reach = 0;
-  for (int a = 0; a < 3; ++a) reach = std::max(reach, d.in[a] + 2 * d.pad[a] + d.kernel[a] * d.dilation[a] + d.out[a] * d.stride[a]);
-  return d.N * d.in_size() <= limit && d.N * d.out_size() <= limit && d.C * taps <= limit && d.K * taps <= limit && reach <= limit;
+  for (int a = 0; a < 3; ++a)
+    reach = std::max(reach, d.in[a] + 2 * d.pad[a] + d.kernel[a] * d.dilation[a] + d.out[a] * d.stride[a]);
+  return d.N * d.in_size() <= limit && d.N * d.out_size() <= limit && d.C * taps <= limit && d.K * taps <= limit &&
+         reach <= limit;
 }
 
 template <class I, class T> void forward(const T* x, const T* w, const T* bias, T* y, const ConvDims& d, bool tiled) {
   product("conv_fwd",
-          ConvForward<T, I>{d.K / d.groups, d.N * d.out_size(), d.C / d.groups * d.taps(), 0, ConvGrid<I>(d), x, w, bias, y}, d.groups, tiled);
+          ConvForward<T, I>{d.K / d.groups, d.N * d.out_size(), d.C / d.groups * d.taps(), 0, ConvGrid<I>(d), x, w, bias, y},
+          d.groups, tiled);
 }
 template <class I, class T> void data(const T* dy, const T* w, T* dx, const ConvDims& d, bool tiled) {
-  product("conv_bwd_data", ConvData<T, I>{d.C / d.groups, d.N * d.in_size(), d.K / d.groups * d.taps(), 0, ConvGrid<I>(d), dy, w, dx}, d.groups,
+  product("conv_bwd_data",
+          ConvData<T, I>{d.C / d.groups, d.N * d.in_size(), d.K / d.groups * d.taps(), 0, ConvGrid<I>(d), dy, w, dx}, d.groups,
           tiled);
 }
 template <class I, class T> void weight(const T* x, const T* dy, T* dw, const ConvDims& d, bool tiled) {
   const int64_t M = d.K / d.groups, N = d.C / d.groups * d.taps(), total = d.N * d.out_size(), layer = d.K * N;
   // Enough blocks to fill a large GPU, of at least 1024 products each.
   const int64_t tiles = blocks_for(M, kTile) * blocks_for(N, kTile) * d.groups;
-  const int64_t wanted = std::clamp<int64_t>(512 / tiles, 1, std::max<int64_t>(blocks_for(total, 1024), 1)), length = blocks_for(total, wanted);
+  const int64_t wanted = std::clamp<int64_t>(512 / tiles, 1, std::max<int64_t>(blocks_for(total, 1024), 1)),
+                length = blocks_for(total, wanted);
   const int64_t chunks = std::max<int64_t>(length > 0 ? blocks_for(total, length) : 1, 1);
   Scratch<T> sums(chunks > 1 ? chunks * layer : 1);
   T* const to = chunks > 1 ? sums.data() : dw;
-  product("conv_bwd_weight", ConvWeight<T, I>{M, N, length, 0, ConvGrid<I>(d), chunks, total, layer, x, dy, to}, d.groups * chunks, tiled);
+  product("conv_bwd_weight", ConvWeight<T, I>{M, N, length, 0, ConvGrid<I>(d), chunks, total, layer, x, dy, to},
+          d.groups * chunks, tiled);
   if (chunks > 1) enqueue("conv_bwd_weight", add_layers<T>, {blocks_for(layer, kThreads)}, sums.data(), dw, layer, chunks);
 }
 
@@ -175,7 +184,8 @@ template <class T> void conv_fwd(Cuda, const T* x, const T* w, const T* bias, T*
   if (by == Conv::blas && is_product(d)) {
     const int64_t S = d.in_size(), Kg = d.K / d.groups, Cg = d.C / d.groups;
     for (int64_t g = 0; g < d.groups; ++g)       // y[n] = w x[n]
-      gemm<T>(Cuda{}, false, false, Kg, S, Cg, w + g * Kg * Cg, Cg, 0, x + g * Cg * S, S, d.C * S, y + g * Kg * S, S, d.K * S, d.N, false);
+      gemm<T>(Cuda{}, false, false, Kg, S, Cg, w + g * Kg * Cg, Cg, 0, x + g * Cg * S, S, d.C * S, y + g * Kg * S, S, d.K * S,
+              d.N, false);
     if (bias) enqueue("conv_fwd", add_bias<T>, {blocks_for(d.N * d.K * S, kThreads)}, y, bias, d.N * d.K * S, d.K, S);
     return;
   }
@@ -189,7 +199,8 @@ template <class T> void conv_bwd_data(Cuda, const T* dy, const T* w, T* dx, cons
   if (by == Conv::blas && is_product(d)) {
     const int64_t S = d.in_size(), Kg = d.K / d.groups, Cg = d.C / d.groups;
     for (int64_t g = 0; g < d.groups; ++g)       // dx[n] = w^T dy[n]
-      gemm<T>(Cuda{}, true, false, Cg, S, Kg, w + g * Kg * Cg, Cg, 0, dy + g * Kg * S, S, d.K * S, dx + g * Cg * S, S, d.C * S, d.N, false);
+      gemm<T>(Cuda{}, true, false, Cg, S, Kg, w + g * Kg * Cg, Cg, 0, dy + g * Kg * S, S, d.K * S, dx + g * Cg * S, S, d.C * S,
+              d.N, false);
     return;
   }
   if (is_narrow(d)) data<int32_t>(dy, w, dx, d, by != Conv::reference);

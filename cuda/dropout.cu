@@ -11,7 +11,8 @@ enum class Dropout { reference, packed };
 static KernelChoice<Dropout> dropout_by{"dropout", {"reference", "packed"}};
 
 /// y_i = 0 where (word_i >> 8) < threshold, x_i scale elsewhere: a select, so that dropping NaN gives 0.
-template <class T> __global__ void dropout_reference(const T* x, T* y, int64_t n, uint32_t threshold, compute_t<T> scale, RandomStream s) {
+template <class T>
+__global__ void dropout_reference(const T* x, T* y, int64_t n, uint32_t threshold, compute_t<T> scale, RandomStream s) {
   const int64_t i = thread_in_grid();
   if (i >= n) return;
   const Philox p(s.seed, s.stream, static_cast<uint64_t>(i) / 4);
@@ -19,11 +20,14 @@ template <class T> __global__ void dropout_reference(const T* x, T* y, int64_t n
   y[i] = static_cast<T>((word >> 8) < threshold ? compute_t<T>(0) : load(x[i]) * scale);
 }
 /// One counter serves its four elements: a quarter of the Philox rounds, and one access for four elements.
-template <class T> __global__ void dropout_packed(const T* x, T* y, int64_t n, uint32_t threshold, compute_t<T> scale, RandomStream s) {
+template <class T>
+__global__ void dropout_packed(const T* x, T* y, int64_t n, uint32_t threshold, compute_t<T> scale, RandomStream s) {
   const int64_t counter = thread_in_grid(), first = 4 * counter;
   if (first >= n) return;
   const Philox p(s.seed, s.stream, static_cast<uint64_t>(counter));
-  const auto one = [&](uint32_t word, T v) { return static_cast<T>((word >> 8) < threshold ? compute_t<T>(0) : load(v) * scale); };
+  const auto one = [&](uint32_t word, T v) {
+    return static_cast<T>((word >> 8) < threshold ? compute_t<T>(0) : load(v) * scale);
+  };
   if (first + 4 <= n) {
     const auto in = load_pack<4>(x + first, 1);
     Pack<T, 4> out;

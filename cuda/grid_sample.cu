@@ -1,9 +1,11 @@
-// Sampling at points: one thread a point, which computes its stencil once and walks the channels. The gradient of x is a scatter:
+// Sampling at points: one thread a point, which computes its stencil once and walks the channels. The gradient of x is a
+// scatter:
 //
 //   reference     one thread an (image, channel) plane adds its points in order
-//   fixed_point   one thread a point; sums are 64-bit integers in units of max|dy| 2^-k, which add up to the same bits in every order.
-//                 k leaves room for every point on one pixel, so a sum is exact to max|dy| points 2^-62. Infinities and NaN in dy send
-//                 the planes back to the reference, on the device
+//   fixed_point   one thread a point; sums are 64-bit integers in units of max|dy| 2^-k, which add up to the same bits in every
+//   order.
+//                 k leaves room for every point on one pixel, so a sum is exact to max|dy| points 2^-62. Infinities and NaN in
+//                 dy send the planes back to the reference, on the device
 #include <cmath>
 
 #include <gradus/core/kernel_choice.hpp>
@@ -80,7 +82,8 @@ template <class T> __global__ void grid_gradient_reference(const T* dy, const T*
 }
 /// ddy and dgrid of <u, dx> + <v, dgrid>; see the contract.
 template <class T>
-__global__ void second_reference(const T* u, const T* v, const T* dy, const T* x, const T* grid, T* ddy, T* dgrid, GridSampleDims d) {
+__global__ void second_reference(const T* u, const T* v, const T* dy, const T* x, const T* grid, T* ddy, T* dgrid,
+                                 GridSampleDims d) {
   const int64_t i = thread_in_grid(), P = d.out_size();
   if (i >= d.N * P) return;
   const int64_t n = i / P, p = i % P;
@@ -106,7 +109,8 @@ __global__ void second_reference(const T* u, const T* v, const T* dy, const T* x
 }
 
 /// dx[plane] = sum over its points in order of w_t dy, or of (v.dw_t) dy where v is given.
-template <class T> __device__ void scatter_plane(const T* dy, const T* grid, const T* v, T* dx, const GridSampleDims& d, int64_t plane) {
+template <class T>
+__device__ void scatter_plane(const T* dy, const T* grid, const T* v, T* dx, const GridSampleDims& d, int64_t plane) {
   const int64_t P = d.out_size(), n = plane / d.C;
   T* out = dx + plane * d.in_size();
   for (int64_t j = 0; j < d.in_size(); ++j) out[j] = T(0);
@@ -123,7 +127,8 @@ template <class T> __global__ void scatter_reference(const T* dy, const T* grid,
 }
 
 /// The largest |contribution| of all, as the bits of a double: these order as the numbers do, and a NaN is above all of them.
-template <class T> __global__ void largest_contribution(const T* dy, const T* grid, const T* v, unsigned long long* largest, GridSampleDims d) {
+template <class T>
+__global__ void largest_contribution(const T* dy, const T* grid, const T* v, unsigned long long* largest, GridSampleDims d) {
   const int64_t i = thread_in_grid(), P = d.out_size();
   if (i >= d.N * P) return;
   const int64_t n = i / P, p = i % P;
@@ -150,8 +155,8 @@ __device__ inline double units_of(unsigned long long largest, int64_t terms) {
   return ldexp(1.0, shift > 1000 ? 1000 : shift);
 }
 template <class T>
-__global__ void scatter_fixed_point(const T* dy, const T* grid, const T* v, const unsigned long long* largest, unsigned long long* sums,
-                                    GridSampleDims d, int64_t terms) {
+__global__ void scatter_fixed_point(const T* dy, const T* grid, const T* v, const unsigned long long* largest,
+                                    unsigned long long* sums, GridSampleDims d, int64_t terms) {
   const int64_t i = thread_in_grid(), P = d.out_size();
   const double units = units_of(*largest, terms);
   if (i >= d.N * P || units == 0) return;
@@ -162,13 +167,14 @@ __global__ void scatter_fixed_point(const T* dy, const T* grid, const T* v, cons
     point.for_each(d, [&](int64_t at, const int* k) {
       const T term = (v ? point.slope(d, k, v + i * d.d) : point.weight(k)) * g;
       // Two's complement: adding the bits of a negative number as unsigned subtracts.
-      atomicAdd(sums + c * d.in_size() + at, static_cast<unsigned long long>(static_cast<long long>(rint(static_cast<double>(term) * units))));
+      atomicAdd(sums + c * d.in_size() + at,
+                static_cast<unsigned long long>(static_cast<long long>(rint(static_cast<double>(term) * units))));
     });
   }
 }
 template <class T>
-__global__ void from_fixed_point(const T* dy, const T* grid, const T* v, const unsigned long long* largest, const unsigned long long* sums, T* dx,
-                                 GridSampleDims d, int64_t terms) {
+__global__ void from_fixed_point(const T* dy, const T* grid, const T* v, const unsigned long long* largest,
+                                 const unsigned long long* sums, T* dx, GridSampleDims d, int64_t terms) {
   const int64_t i = thread_in_grid(), size = d.N * d.C * d.in_size();
   const double units = units_of(*largest, terms);
   if (units == 0 && *largest != 0) {                     // not finite: plane by plane, so that only what it touches is
@@ -186,7 +192,10 @@ template <class T> void scatter(const char* op, const T* dy, const T* grid, cons
     return enqueue(op, scatter_reference<T>, grid_for(d.N * d.C), dy, grid, v, dx, d);
   Scratch<unsigned long long> sums(size + 1);            // the last one is the largest contribution
   zero(sums.data(), size + 1);
-  const int64_t taps = d.mode == SampleMode::nearest ? 1 : d.mode == SampleMode::bilinear ? 8 : 16, terms = d.out_size() * taps + 1;
+  const int64_t taps = d.mode == SampleMode::nearest    ? 1
+                       : d.mode == SampleMode::bilinear ? 8
+                                                        : 16,
+                terms = d.out_size() * taps + 1;
   enqueue(op, largest_contribution<T>, grid_for(points), dy, grid, v, sums.data() + size, d);
   enqueue(op, scatter_fixed_point<T>, grid_for(points), dy, grid, v, sums.data() + size, sums.data(), d, terms);
   enqueue(op, from_fixed_point<T>, grid_for(size), dy, grid, v, sums.data() + size, sums.data(), dx, d, terms);
@@ -198,14 +207,19 @@ template <class T> void grid_sample_fwd(Cuda, const T* x, const T* grid, T* y, c
   cu::enqueue("grid_sample_fwd", cu::sample_reference<T>, cu::grid_for(d.N * d.out_size()), x, grid, y, d);
 }
 
-template <class T> void grid_sample_bwd(Cuda, const T* dy, const T* x, const T* grid, T* dx, T* dgrid, const GridSampleDims& d) {
-  if (dgrid) cu::enqueue("grid_sample_bwd", cu::grid_gradient_reference<T>, cu::grid_for(d.N * d.out_size()), dy, x, grid, dgrid, d);
+template <class T>
+void grid_sample_bwd(Cuda, const T* dy, const T* x, const T* grid, T* dx, T* dgrid, const GridSampleDims& d) {
+  if (dgrid)
+    cu::enqueue("grid_sample_bwd", cu::grid_gradient_reference<T>, cu::grid_for(d.N * d.out_size()), dy, x, grid, dgrid, d);
   if (dx) cu::scatter("grid_sample_bwd", dy, grid, static_cast<const T*>(nullptr), dx, d);
 }
 
 template <class T>
-void grid_sample_bwd_bwd(Cuda, const T* u, const T* v, const T* dy, const T* x, const T* grid, T* ddy, T* dx, T* dgrid, const GridSampleDims& d) {
-  if (ddy || dgrid) cu::enqueue("grid_sample_bwd_bwd", cu::second_reference<T>, cu::grid_for(d.N * d.out_size()), u, v, dy, x, grid, ddy, dgrid, d);
+void grid_sample_bwd_bwd(Cuda, const T* u, const T* v, const T* dy, const T* x, const T* grid, T* ddy, T* dx, T* dgrid,
+                         const GridSampleDims& d) {
+  if (ddy || dgrid)
+    cu::enqueue("grid_sample_bwd_bwd", cu::second_reference<T>, cu::grid_for(d.N * d.out_size()), u, v, dy, x, grid, ddy, dgrid,
+                d);
   if (!dx) return;
   if (v) cu::scatter("grid_sample_bwd_bwd", dy, grid, v, dx, d);
   else cu::zero(dx, d.N * d.C * d.in_size());

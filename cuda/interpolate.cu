@@ -1,6 +1,6 @@
-// Resizing. The stencils of the three axes are tables made on the host (a few numbers an output row or column), which go to the device
-// in one copy. Forward: one thread an output. Backward: one thread an input, with the transposed tables, so that no two threads
-// write to one place.
+// Resizing. The stencils of the three axes are tables made on the host (a few numbers an output row or column), which go to the
+// device in one copy. Forward: one thread an output. Backward: one thread an input, with the transposed tables, so that no two
+// threads write to one place.
 #include <vector>
 
 #include <gradus/core/dtype.hpp>
@@ -22,8 +22,8 @@ template <class A> struct AxisTables {
 
 /// to[r] = sum over the entries (d, h, w) of r's three rows of weight from[plane of r, (d, h, w)]
 template <class T>
-__global__ void interpolate_reference(const T* from, T* to, AxisTables<compute_t<T>> t, int64_t d0, int64_t d1, int64_t d2, int64_t s0, int64_t s1,
-                                      int64_t s2, int64_t size) {
+__global__ void interpolate_reference(const T* from, T* to, AxisTables<compute_t<T>> t, int64_t d0, int64_t d1, int64_t d2,
+                                      int64_t s0, int64_t s1, int64_t s2, int64_t size) {
   const int64_t i = thread_in_grid();
   if (i >= size) return;
   const int64_t w = i % d2, h = i / d2 % d1, z = i / d2 / d1 % d0, p = i / d2 / d1 / d0;
@@ -33,7 +33,8 @@ __global__ void interpolate_reference(const T* from, T* to, AxisTables<compute_t
     for (int64_t b = t.axis[1].first[h]; b < t.axis[1].first[h + 1]; ++b) {
       const T* row = plane + (t.axis[0].index[a] * s1 + t.axis[1].index[b]) * s2;
       compute_t<T> line = 0;
-      for (int64_t c = t.axis[2].first[w]; c < t.axis[2].first[w + 1]; ++c) line += t.axis[2].weight[c] * load(row[t.axis[2].index[c]]);
+      for (int64_t c = t.axis[2].first[w]; c < t.axis[2].first[w + 1]; ++c)
+        line += t.axis[2].weight[c] * load(row[t.axis[2].index[c]]);
       sum += t.axis[0].weight[a] * t.axis[1].weight[b] * line;
     }
   to[i] = static_cast<T>(sum);
@@ -69,16 +70,20 @@ void run_interpolate(const char* op, const T* from, T* to, const InterpolateDims
     weight[a] = static_cast<int64_t>(weights.size());
     weights.insert(weights.end(), x.weight.begin(), x.weight.end());
   }
-  const int64_t entries = static_cast<int64_t>(integers.size()), words = entries + static_cast<int64_t>((weights.size() * sizeof(A) + 7) / 8);
+  const int64_t entries = static_cast<int64_t>(integers.size()),
+                words = entries + static_cast<int64_t>((weights.size() * sizeof(A) + 7) / 8);
   integers.resize(static_cast<std::size_t>(words));
   std::memcpy(integers.data() + entries, weights.data(), weights.size() * sizeof(A));
   const Scratch<int64_t> table(words);
   upload(table.data(), integers.data(), words);
   AxisTables<A> t;
   for (int a = 0; a < 3; ++a)
-    t.axis[a] = {table.data() + first[a], table.data() + index[a], reinterpret_cast<const A*>(table.data() + entries) + weight[a]};
-  const int64_t *rows = backward ? d.in : d.out, *reads = backward ? d.out : d.in, size = d.planes * rows[0] * rows[1] * rows[2];
-  enqueue(op, interpolate_reference<T>, {blocks_for(size, kThreads)}, from, to, t, rows[0], rows[1], rows[2], reads[0], reads[1], reads[2], size);
+    t.axis[a] = {table.data() + first[a], table.data() + index[a],
+                 reinterpret_cast<const A*>(table.data() + entries) + weight[a]};
+  const int64_t *rows = backward ? d.in : d.out, *reads = backward ? d.out : d.in,
+                size = d.planes * rows[0] * rows[1] * rows[2];
+  enqueue(op, interpolate_reference<T>, {blocks_for(size, kThreads)}, from, to, t, rows[0], rows[1], rows[2], reads[0],
+          reads[1], reads[2], size);
 }
 
 }  // namespace cu

@@ -1,8 +1,8 @@
 // What every cuda/<op>.cu starts from: launching, indices, loads of 16 bytes, temporaries, and small copies.
 //
-// A kernel is launched with the name of the function of kernels/ that launches it; an error says that name, what the op's result
-// was and the caller's line. Kernels take sizes as int64_t and compute their index in 64 bits: a grid may have more threads than
-// an int counts.
+// A kernel is launched with the name of the function of kernels/ that launches it; an error says that name, what the op's
+// result was and the caller's line. Kernels take sizes as int64_t and compute their index in 64 bits: a grid may have more
+// threads than an int counts.
 #pragma once
 #include <cstring>
 #include <type_traits>
@@ -54,7 +54,9 @@ template <class T> GRADUS_HD inline compute_t<T> load(T x) { return static_cast<
 /// Stream-ordered temporary memory.
 template <class T> class Scratch {
  public:
-  explicit Scratch(int64_t n) : p_(static_cast<T*>(gradus::detail::device_alloc(static_cast<std::size_t>(n) * sizeof(T), gradus::detail::device_context.at))) {}
+  explicit Scratch(int64_t n)
+      : p_(static_cast<T*>(
+            gradus::detail::device_alloc(static_cast<std::size_t>(n) * sizeof(T), gradus::detail::device_context.at))) {}
   ~Scratch() { gradus::detail::device_free(p_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -80,7 +82,9 @@ template <class T> void zero(T* device, int64_t n) {
 }
 /// Bytes from device to device.
 template <class T> void copy(T* to, const T* from, int64_t n) {
-  if (n > 0) check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDeviceToDevice, current_stream()), "copy");
+  if (n > 0)
+    check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDeviceToDevice, current_stream()),
+          "copy");
 }
 
 }  // namespace gradus::kernels::cu

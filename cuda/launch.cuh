@@ -42,7 +42,9 @@ inline std::string describe(const Extent& e) {
         {"result", gradus::describe(device_context.dtype, DeviceKind::cuda, device_context.shape)}},
        "grid up to (2147483647, 65535, 65535), block up to 1024 threads, shared memory up to what the device has", c.at);
 }
-[[noreturn]] inline void launch_failed(const LaunchConfig& c, cudaError_t e) { launch_failed(c, std::string(cudaGetErrorString(e))); }
+[[noreturn]] inline void launch_failed(const LaunchConfig& c, cudaError_t e) {
+  launch_failed(c, std::string(cudaGetErrorString(e)));
+}
 /// False when there is nothing to do. Above 48 KiB of shared memory the kernel has to be told first.
 inline bool prepare_launch(const void* kernel, const LaunchConfig& c) {
   if (c.grid.volume() == 0) return false;
@@ -66,7 +68,8 @@ inline dim3 to_dim3(const Extent& e) {
 /// Starts kernel(args...). An empty grid is no work and no error. The launch itself is checked; what goes wrong while the
 /// kernel runs shows at the next synchronisation on a GPU, and at once, as emu::Error, on the emulated device.
 template <class... P> void launch(void (*kernel)(P...), const LaunchConfig& c, const std::type_identity_t<P>&... args) {
-  static_assert((std::is_trivially_copyable_v<P> && ...), "gradus: kernel arguments are copied as bytes: pass trivially copyable ones");
+  static_assert((std::is_trivially_copyable_v<P> && ...),
+                "gradus: kernel arguments are copied as bytes: pass trivially copyable ones");
   if (!detail::prepare_launch(reinterpret_cast<const void*>(kernel), c)) return;
 #if defined(__CUDACC__)
   kernel<<<detail::to_dim3(c.grid), detail::to_dim3(c.block), c.shared, c.stream>>>(args...);

@@ -1,5 +1,5 @@
-// Row-major products through the column-major BLAS: C = op(A) op(B) row by row is C^T = op(B)^T op(A)^T column by column, so A and B
-// change places and no element moves. Integers, which BLAS does not multiply, and readers take the kernels of tiles.cuh.
+// Row-major products through the column-major BLAS: C = op(A) op(B) row by row is C^T = op(B)^T op(A)^T column by column, so A
+// and B change places and no element moves. Integers, which BLAS does not multiply, and readers take the kernels of tiles.cuh.
 #include <gradus/core/kernel_choice.hpp>
 #include <gradus/kernels/matmul.hpp>
 
@@ -34,15 +34,17 @@ template <class T> struct GemmProduct {
 }  // namespace cu
 
 template <class T>
-void gemm(Cuda, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, int64_t stride_a, const T* B, int64_t ldb,
-          int64_t stride_b, T* C, int64_t ldc, int64_t stride_c, int64_t batch, bool accumulate) {
+void gemm(Cuda, bool ta, bool tb, int64_t M, int64_t N, int64_t K, const T* A, int64_t lda, int64_t stride_a, const T* B,
+          int64_t ldb, int64_t stride_b, T* C, int64_t ldc, int64_t stride_c, int64_t batch, bool accumulate) {
   using namespace cu;
   if (M * N * batch == 0) return;
   const Gemm by = gemm_by.or_else(Gemm::blas);
   if constexpr (is_floating<T>) {
-    if (by == Gemm::blas && K > 0) return blas::gemm<T>(tb, ta, N, M, K, B, ldb, stride_b, A, lda, stride_a, accumulate ? 1 : 0, C, ldc, stride_c, batch);
+    if (by == Gemm::blas && K > 0)
+      return blas::gemm<T>(tb, ta, N, M, K, B, ldb, stride_b, A, lda, stride_a, accumulate ? 1 : 0, C, ldc, stride_c, batch);
   }
-  product("matmul", GemmProduct<T>{M, N, K, 0, ta, tb, accumulate, A, lda, stride_a, B, ldb, stride_b, C, ldc, stride_c}, batch, by != Gemm::reference);
+  product("matmul", GemmProduct<T>{M, N, K, 0, ta, tb, accumulate, A, lda, stride_a, B, ldb, stride_b, C, ldc, stride_c}, batch,
+          by != Gemm::reference);
 }
 
 namespace {

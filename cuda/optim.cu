@@ -1,6 +1,6 @@
-// One launch updates every tensor of a model. The tensors are cut into chunks of 16384 elements, a block works on one chunk, and
-// finds its tensor by bisection in a small table that is copied to the device for each step: a model of hundreds of tensors costs
-// one copy and one launch, not hundreds.
+// One launch updates every tensor of a model. The tensors are cut into chunks of 16384 elements, a block works on one chunk,
+// and finds its tensor by bisection in a small table that is copied to the device for each step: a model of hundreds of tensors
+// costs one copy and one launch, not hundreds.
 #include <cmath>
 #include <vector>
 
@@ -44,6 +44,23 @@ template <class A> struct AdamFactors {
   }
 };
 
+/// Any other rule of kernels/optim_rules.hpp: its states pass through registers.
+template <class Rule> struct RuleStep {
+  Rule rule;
+  template <class T> __device__ void operator()(const ParamRef<T>& r, int64_t i) const {
+    using A = compute_t<T>;
+    constexpr int states = Rule::states;
+    A* const state[4] = {r.s0, r.s1, r.s2, r.s3};
+    A p = static_cast<A>(r.p[i]), s[states > 0 ? states : 1];
+    GRADUS_UNROLL(4)
+    for (int k = 0; k < states; ++k) s[k] = state[k][i];
+    rule(p, static_cast<A>(r.g[i]), s);
+    r.p[i] = static_cast<T>(p);
+    GRADUS_UNROLL(4)
+    for (int k = 0; k < states; ++k) state[k][i] = s[k];
+  }
+};
+
 /// One tensor, one thread an element.
 template <class T, class F> __global__ void step_reference(ParamRef<T> r, F f) {
   const int64_t i = thread_in_grid();
@@ -61,7 +78,8 @@ __device__ inline int64_t tensor_of(const int64_t* first, int64_t count, int64_t
   return lo;
 }
 /// All tensors, one block a chunk.
-template <class T, class F> __global__ void step_multi_tensor(const int64_t* first, const ParamRef<T>* params, int64_t count, F f) {
+template <class T, class F>
+__global__ void step_multi_tensor(const int64_t* first, const ParamRef<T>* params, int64_t count, F f) {
   const int64_t k = blockIdx.x, t = tensor_of(first, count, k);
   const ParamRef<T> r = params[t];
   const int64_t begin = (k - first[t]) * kOptimChunk, end = begin + kOptimChunk < r.n ? begin + kOptimChunk : r.n;
@@ -69,7 +87,8 @@ template <class T, class F> __global__ void step_multi_tensor(const int64_t* fir
 }
 
 /// partial[k] = sum of g^2 over chunk k, in double: each thread's elements in order, then the threads pairwise.
-template <class T> __global__ void square_sum_chunks(const int64_t* first, const ParamRef<T>* params, int64_t count, double* partial) {
+template <class T>
+__global__ void square_sum_chunks(const int64_t* first, const ParamRef<T>* params, int64_t count, double* partial) {
   GRADUS_SHARED(double, sums, [kThreads]);
   const int64_t k = blockIdx.x, t = tensor_of(first, count, k);
   const ParamRef<T> r = params[t];
@@ -146,8 +165,13 @@ template <class T> void adam_step(Cuda, const ParamRef<T>* params, int64_t count
   cu::step("adam_step", params, count,
            cu::AdamFactors<A>{static_cast<A>(rule.beta1), static_cast<A>(1 - rule.beta1), static_cast<A>(rule.beta2),
                               static_cast<A>(1 - rule.beta2), rule.decoupled ? A(0) : static_cast<A>(rule.weight_decay),
-                              rule.decoupled ? static_cast<A>(1 - rule.lr * rule.weight_decay) : A(1), static_cast<A>(rule.lr / rule.correction1),
-                              static_cast<A>(1 / std::sqrt(rule.correction2)), static_cast<A>(rule.eps), rule.amsgrad});
+                              rule.decoupled ? static_cast<A>(1 - rule.lr * rule.weight_decay) : A(1),
+                              static_cast<A>(rule.lr / rule.correction1), static_cast<A>(1 / std::sqrt(rule.correction2)),
+                              static_cast<A>(rule.eps), rule.amsgrad});
+}
+
+template <class Rule, class T> void fused_step(Cuda, const ParamRef<T>* params, int64_t count, const Rule& rule) {
+  cu::step("fused_step", params, count, cu::RuleStep<Rule>{rule});
 }
 
 template <class T> double grad_square_sum(Cuda, const ParamRef<T>* params, int64_t count) {
@@ -170,5 +194,12 @@ template <class... T> void* optim_floating() {   // taking the addresses instant
 }
 }  // namespace
 extern void* const gradus_cuda_optim_instances[] = {optim_floating<float, double, bf16, half>()};
+#define GRADUS_INSTANTIATE(Rule)                                                \
+  template void fused_step(Cuda, const ParamRef<float>*, int64_t, const Rule&);  \
+  template void fused_step(Cuda, const ParamRef<double>*, int64_t, const Rule&); \
+  template void fused_step(Cuda, const ParamRef<bf16>*, int64_t, const Rule&);   \
+  template void fused_step(Cuda, const ParamRef<half>*, int64_t, const Rule&);
+GRADUS_OPTIM_RULES(GRADUS_INSTANTIATE)
+#undef GRADUS_INSTANTIATE
 
 }  // namespace gradus::kernels

@@ -1,8 +1,9 @@
-// Loops over elements: y[i] = f(x0[i], x1[i], ...) with the strides of a Loop. Element-wise kernels, conversions, copies, fills,
-// dropout and map() all go through here.
+// Loops over elements: y[i] = f(x0[i], x1[i], ...) with the strides of a Loop. Element-wise kernels, conversions, copies,
+// fills, dropout and map() all go through here.
 //
 //   pointwise_reference  one thread an element; its offsets are computed from the index, dimension by dimension
-//   pointwise_packed     one thread 16 bytes: neighbouring elements are read and written at once, and the division of the index is
+//   pointwise_packed     one thread 16 bytes: neighbouring elements are read and written at once, and the division of the index
+//   is
 //                        shared by all of them. Taken where every innermost stride is 1, or 0 for an operand that is broadcast
 //                        along the row, and rows start at multiples of 16 bytes
 #pragma once
@@ -42,8 +43,8 @@ template <int K> Nest<K> nest_of(const Loop<K>& l) {
 template <int K> struct Offsets {
   int64_t at[K];
 };
-/// Where element i of the nest is in each operand. The nest is read from the parameters' constant memory (__grid_constant__), where an
-/// index that is not known to the compiler costs nothing.
+/// Where element i of the nest is in each operand. The nest is read from the parameters' constant memory (__grid_constant__),
+/// where an index that is not known to the compiler costs nothing.
 template <int K> __device__ inline Offsets<K> offsets_of(const Nest<K>& m, int64_t i) {
   Offsets<K> o;
   const auto walk = [&](auto rest) {
@@ -84,7 +85,8 @@ template <class F, int K> struct PointwiseArguments {
 };
 
 /// y = f(x...), element by element.
-template <class F, class Y, class... X> __global__ void pointwise_reference(const __grid_constant__ PointwiseArguments<F, 1 + sizeof...(X)> a) {
+template <class F, class Y, class... X>
+__global__ void pointwise_reference(const __grid_constant__ PointwiseArguments<F, 1 + sizeof...(X)> a) {
   const int64_t i = thread_in_grid();
   if (i >= a.nest.n) return;
   const auto o = offsets_of(a.nest, i);
@@ -94,14 +96,16 @@ template <class F, class Y, class... X> __global__ void pointwise_reference(cons
 }
 
 /// The same for V elements a thread. `nest` counts packs, its innermost strides are V or 0.
-template <int V, class F, class Y, class... X> __global__ void pointwise_packed(const __grid_constant__ PointwiseArguments<F, 1 + sizeof...(X)> a) {
+template <int V, class F, class Y, class... X>
+__global__ void pointwise_packed(const __grid_constant__ PointwiseArguments<F, 1 + sizeof...(X)> a) {
   const int64_t i = thread_in_grid();
   if (i >= a.nest.n) return;
   const auto o = offsets_of(a.nest, i);
   Y* const y = static_cast<Y*>(a.y) + o.at[0];
   [&]<std::size_t... J>(std::index_sequence<J...>) {
     if (a.tail != V && i == a.nest.n - 1) {
-      for (int j = 0; j < a.tail; ++j) y[j] = a.f(static_cast<const X*>(a.x[J])[o.at[J + 1] + (a.nest.stride[J + 1][0] ? j : 0)]...);
+      for (int j = 0; j < a.tail; ++j)
+        y[j] = a.f(static_cast<const X*>(a.x[J])[o.at[J + 1] + (a.nest.stride[J + 1][0] ? j : 0)]...);
       return;
     }
     const auto each = [&](const auto&... p) {
@@ -139,7 +143,8 @@ void pointwise(const char* op, F f, const Loop<1 + sizeof...(X)>& loop, Y* y, co
   constexpr int V = static_cast<int>(16 / widest);
   PointwiseArguments<F, 1 + sizeof...(X)> a{f, y, {x...}, V, nest_of(loop)};
   const auto aligned = [](auto* p) { return reinterpret_cast<uintptr_t>(p) % (sizeof(*p) * V) == 0; };
-  if (V > 1 && pointwise_by.or_else(Pointwise::packed) == Pointwise::packed && aligned(y) && (aligned(x) && ...) && count_packs<V>(a.nest, a.tail))
+  if (V > 1 && pointwise_by.or_else(Pointwise::packed) == Pointwise::packed && aligned(y) && (aligned(x) && ...) &&
+      count_packs<V>(a.nest, a.tail))
     enqueue(op, pointwise_packed<V, F, Y, X...>, {blocks_for(a.nest.n, kThreads)}, a);
   else
     enqueue(op, pointwise_reference<F, Y, X...>, {blocks_for(a.nest.n, kThreads)}, a);

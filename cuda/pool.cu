@@ -1,5 +1,5 @@
-// Pooling. Forward: one thread an output, which walks its window. Backward: one thread an input, which walks the outputs whose windows
-// hold it, in their order: no two threads write to one place, and the sums are the Cpu's.
+// Pooling. Forward: one thread an output, which walks its window. Backward: one thread an input, which walks the outputs whose
+// windows hold it, in their order: no two threads write to one place, and the sums are the Cpu's.
 #include <limits>
 
 #include <gradus/core/dtype.hpp>
@@ -27,8 +27,8 @@ template <bool adaptive> __device__ Window window_of(const PoolDims& d, int a, i
   return {b, inside, step, include_pad ? padded : inside - b};
 }
 
-/// The outputs of an axis whose windows hold input i, in ascending order: candidates 0 ... count-1, of which output() is -1 for those
-/// that do not.
+/// The outputs of an axis whose windows hold input i, in ascending order: candidates 0 ... count-1, of which output() is -1 for
+/// those that do not.
 template <bool adaptive> struct Holders {
   int64_t first, count;
   __device__ Holders(const PoolDims& d, int a, int64_t i) {
@@ -62,11 +62,13 @@ template <bool adaptive, class F> __device__ void for_each_holder(const PoolDims
   }
 }
 
-template <bool adaptive, class T> __global__ void max_pool_reference(const T* x, T* y, int64_t* argmax, PoolDims d, int64_t size) {
+template <bool adaptive, class T>
+__global__ void max_pool_reference(const T* x, T* y, int64_t* argmax, PoolDims d, int64_t size) {
   const int64_t i = thread_in_grid();
   if (i >= size) return;
   const int64_t ow = i % d.out[2], oh = i / d.out[2] % d.out[1], od = i / d.out[2] / d.out[1] % d.out[0], p = i / d.out_size();
-  const Window z = window_of<adaptive>(d, 0, od, false), h = window_of<adaptive>(d, 1, oh, false), w = window_of<adaptive>(d, 2, ow, false);
+  const Window z = window_of<adaptive>(d, 0, od, false), h = window_of<adaptive>(d, 1, oh, false),
+               w = window_of<adaptive>(d, 2, ow, false);
   const T* plane = x + p * d.in_size();
   compute_t<T> best = -std::numeric_limits<compute_t<T>>::infinity();
   int64_t at = (z.begin * d.in[1] + h.begin) * d.in[2] + w.begin;
@@ -80,7 +82,8 @@ template <bool adaptive, class T> __global__ void max_pool_reference(const T* x,
   y[i] = static_cast<T>(best);
   argmax[i] = at;
 }
-template <bool adaptive, class T> __global__ void max_pool_bwd_reference(const T* dy, const int64_t* argmax, T* dx, PoolDims d, int64_t size) {
+template <bool adaptive, class T>
+__global__ void max_pool_bwd_reference(const T* dy, const int64_t* argmax, T* dx, PoolDims d, int64_t size) {
   const int64_t i = thread_in_grid();
   if (i >= size) return;
   const int64_t p = i / d.in_size(), j = i % d.in_size();
@@ -90,7 +93,8 @@ template <bool adaptive, class T> __global__ void max_pool_bwd_reference(const T
   });
   dx[i] = static_cast<T>(sum);
 }
-template <class T> __global__ void max_pool_gather_reference(const T* v, const int64_t* argmax, T* y, PoolDims d, int64_t size) {
+template <class T>
+__global__ void max_pool_gather_reference(const T* v, const int64_t* argmax, T* y, PoolDims d, int64_t size) {
   const int64_t i = thread_in_grid();
   if (i < size) y[i] = v[i / d.out_size() * d.in_size() + argmax[i]];
 }
@@ -116,9 +120,10 @@ __global__ void avg_pool_bwd_reference(const T* dy, T* dx, PoolDims d, bool incl
   const int64_t p = i / d.in_size();
   compute_t<T> sum = 0;
   for_each_holder<adaptive>(d, i % d.in_size(), [&](int64_t o, int64_t od, int64_t oh, int64_t ow) {
-    const int64_t n = divisor > 0 ? divisor
-                                  : window_of<adaptive>(d, 0, od, include_pad).n * window_of<adaptive>(d, 1, oh, include_pad).n *
-                                        window_of<adaptive>(d, 2, ow, include_pad).n;
+    const int64_t n = divisor > 0
+                          ? divisor
+                          : window_of<adaptive>(d, 0, od, include_pad).n * window_of<adaptive>(d, 1, oh, include_pad).n *
+                                window_of<adaptive>(d, 2, ow, include_pad).n;
     sum += load(dy[p * d.out_size() + o]) / static_cast<compute_t<T>>(n);
   });
   dx[i] = static_cast<T>(sum);
@@ -150,8 +155,8 @@ template <class T> void adaptive_max_pool_fwd(Cuda, const T* x, T* y, int64_t* a
 
 template <class T> void max_pool_bwd(Cuda, const T* dy, const int64_t* argmax, T* dx, const PoolDims& d) {
   const int64_t size = d.planes * d.in_size();
-  cu::enqueue("max_pool_bwd", cu::is_adaptive(d) ? cu::max_pool_bwd_reference<true, T> : cu::max_pool_bwd_reference<false, T>, cu::grid_for(size), dy,
-              argmax, dx, d, size);
+  cu::enqueue("max_pool_bwd", cu::is_adaptive(d) ? cu::max_pool_bwd_reference<true, T> : cu::max_pool_bwd_reference<false, T>,
+              cu::grid_for(size), dy, argmax, dx, d, size);
 }
 
 template <class T> void max_pool_gather(Cuda, const T* v, const int64_t* argmax, T* y, const PoolDims& d) {
@@ -161,12 +166,14 @@ template <class T> void max_pool_gather(Cuda, const T* v, const int64_t* argmax,
 
 template <class T> void avg_pool_fwd(Cuda, const T* x, T* y, const PoolDims& d, bool count_include_pad, int64_t divisor) {
   const int64_t size = d.planes * d.out_size();
-  cu::enqueue("avg_pool_fwd", cu::avg_pool_reference<false, T>, cu::grid_for(size), x, y, cu::undilated(d), count_include_pad, divisor, size);
+  cu::enqueue("avg_pool_fwd", cu::avg_pool_reference<false, T>, cu::grid_for(size), x, y, cu::undilated(d), count_include_pad,
+              divisor, size);
 }
 
 template <class T> void avg_pool_bwd(Cuda, const T* dy, T* dx, const PoolDims& d, bool count_include_pad, int64_t divisor) {
   const int64_t size = d.planes * d.in_size();
-  cu::enqueue("avg_pool_bwd", cu::avg_pool_bwd_reference<false, T>, cu::grid_for(size), dy, dx, cu::undilated(d), count_include_pad, divisor, size);
+  cu::enqueue("avg_pool_bwd", cu::avg_pool_bwd_reference<false, T>, cu::grid_for(size), dy, dx, cu::undilated(d),
+              count_include_pad, divisor, size);
 }
 
 template <class T> void adaptive_avg_pool_fwd(Cuda, const T* x, T* y, const PoolDims& d) {
@@ -176,7 +183,8 @@ template <class T> void adaptive_avg_pool_fwd(Cuda, const T* x, T* y, const Pool
 
 template <class T> void adaptive_avg_pool_bwd(Cuda, const T* dy, T* dx, const PoolDims& d) {
   const int64_t size = d.planes * d.in_size();
-  cu::enqueue("adaptive_avg_pool_bwd", cu::avg_pool_bwd_reference<true, T>, cu::grid_for(size), dy, dx, d, false, int64_t{0}, size);
+  cu::enqueue("adaptive_avg_pool_bwd", cu::avg_pool_bwd_reference<true, T>, cu::grid_for(size), dy, dx, d, false, int64_t{0},
+              size);
 }
 
 namespace {

@@ -1,5 +1,5 @@
-// One thread a Philox counter: four words, which are four elements of 32 bits or two of 64. The words, and how an element is made of
-// them, are those of kernels/random.hpp, so masks and integers are the Cpu's bit for bit.
+// One thread a Philox counter: four words, which are four elements of 32 bits or two of 64. The words, and how an element is
+// made of them, are those of kernels/random.hpp, so masks and integers are the Cpu's bit for bit.
 #include <gradus/kernels/random.hpp>
 #include <gradus/kernels/sort.hpp>
 
@@ -94,8 +94,8 @@ __device__ inline double open_uniform_at(RandomStream s, int64_t i) {
   const Philox p(s.seed, s.stream, static_cast<uint64_t>(i) / 2);
   return (i % 2) ? uniform_open(p.w[2], p.w[3]) : uniform_open(p.w[0], p.w[1]);
 }
-/// Running sums of a row in the order of its classes, as the Cpu adds them, and the last class of positive weight, which takes what
-/// rounding leaves. One thread a row.
+/// Running sums of a row in the order of its classes, as the Cpu adds them, and the last class of positive weight, which takes
+/// what rounding leaves. One thread a row.
 template <class T> __global__ void cdf_reference(const T* weights, double* cdf, int64_t* last, int64_t N, int64_t C) {
   const int64_t n = thread_in_grid();
   if (n >= N) return;
@@ -110,7 +110,8 @@ template <class T> __global__ void cdf_reference(const T* weights, double* cdf, 
   last[n] = positive;
 }
 /// The first class whose running sum is beyond u times the total.
-__global__ void inverse_cdf_reference(const double* cdf, const int64_t* last, int64_t* y, int64_t N, int64_t C, int64_t k, RandomStream s) {
+__global__ void inverse_cdf_reference(const double* cdf, const int64_t* last, int64_t* y, int64_t N, int64_t C, int64_t k,
+                                      RandomStream s) {
   const int64_t i = thread_in_grid();
   if (i >= N * k) return;
   const double* row = cdf + i / k * C;
@@ -180,15 +181,16 @@ void random_permutation(Cuda, int64_t* y, int64_t n, RandomStream s) {
   sort<int64_t>(Cuda{}, keys.data(), nullptr, y, 1, n, false);      // equal keys: by index
 }
 
-template <class T> void random_multinomial(Cuda, const T* weights, int64_t* y, int64_t N, int64_t C, int64_t k, bool replacement,
-                                           RandomStream s) {
+template <class T>
+void random_multinomial(Cuda, const T* weights, int64_t* y, int64_t N, int64_t C, int64_t k, bool replacement, RandomStream s) {
   using namespace cu;
   if (N * C == 0 || k == 0) return;
   Scratch<double> table(N * C);
   if (replacement) {
     Scratch<int64_t> last(N);
     enqueue("random_multinomial", cdf_reference<T>, {blocks_for(N, kThreads)}, weights, table.data(), last.data(), N, C);
-    enqueue("random_multinomial", inverse_cdf_reference, {blocks_for(N * k, kThreads)}, table.data(), last.data(), y, N, C, k, s);
+    enqueue("random_multinomial", inverse_cdf_reference, {blocks_for(N * k, kThreads)}, table.data(), last.data(), y, N, C, k,
+            s);
   } else {
     Scratch<double> times(N * k);
     enqueue("random_multinomial", race_reference<T>, {blocks_for(N * C, kThreads)}, weights, table.data(), N * C, s);

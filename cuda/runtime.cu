@@ -39,7 +39,8 @@ void check(cudaError_t error, const char* op) {
   (void)cudaGetLastError();                                // an error that does not stick is forgotten; one that does stays
   const char* hint = waits_after_launches() ? "" : "; an earlier kernel may be the cause: GRADUS_CUDA_SYNC=1 checks after each";
   fail(op, std::string("the device reports ") + cudaGetErrorName(error),
-       {{"error", cudaGetErrorString(error) + std::string(hint)}, {"result", last_result()}}, "", gradus::detail::device_context.at);
+       {{"error", cudaGetErrorString(error) + std::string(hint)}, {"result", last_result()}}, "",
+       gradus::detail::device_context.at);
 }
 LaunchConfig launch_of(const char* op, const Grid& g) {
   return {op, {g.blocks, g.y, g.z}, g.threads, g.shared, current_stream(), gradus::detail::device_context.at};
@@ -106,7 +107,8 @@ void copy_to_device(void* device, const void* host, std::size_t bytes) {
     const std::size_t n = bytes - at < kStage ? bytes - at : kStage;
     const Stage s = Stages::get().take();
     std::memcpy(s.data, static_cast<const char*>(host) + at, n);
-    check(cudaMemcpyAsync(static_cast<char*>(device) + at, s.data, n, cudaMemcpyHostToDevice, current_stream()), "copy to the device");
+    check(cudaMemcpyAsync(static_cast<char*>(device) + at, s.data, n, cudaMemcpyHostToDevice, current_stream()),
+          "copy to the device");
     Stages::get().give(s);
   }
 }
@@ -129,7 +131,9 @@ void copy_to_host(void* host, const void* device, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += kStage) {
     const std::size_t n = bytes - at < kStage ? bytes - at : kStage;
     flying.push_back({Stages::get().take(), at, n});
-    check(cudaMemcpyAsync(flying.back().stage.data, static_cast<const char*>(device) + at, n, cudaMemcpyDeviceToHost, current_stream()), "copy to the host");
+    check(cudaMemcpyAsync(flying.back().stage.data, static_cast<const char*>(device) + at, n, cudaMemcpyDeviceToHost,
+                          current_stream()),
+          "copy to the host");
     if (flying.size() == 2) land();
   }
   while (!flying.empty()) land();
@@ -137,7 +141,8 @@ void copy_to_host(void* host, const void* device, std::size_t bytes) {
 
 }  // namespace detail
 
-// ---- devices ------------------------------------------------------------------------------------------------------------------
+// ---- devices
+// ------------------------------------------------------------------------------------------------------------------
 
 namespace cuda {
 
@@ -164,13 +169,15 @@ std::string unavailable_reason() {
   if (error == cudaErrorInsufficientDriver)
     return "the driver is for CUDA " + version(driver) + ", this build's toolkit is CUDA " + version(runtime) +
            ": update the driver, or build with an older toolkit" + emulated;
-  if (error == cudaErrorNoDevice || n == 0) return "the driver finds no GPU (CUDA_VISIBLE_DEVICES hides it, or there is none)" + emulated;
+  if (error == cudaErrorNoDevice || n == 0)
+    return "the driver finds no GPU (CUDA_VISIBLE_DEVICES hides it, or there is none)" + emulated;
   return cudaGetErrorString(error) + emulated;
 }
 
 DeviceInfo device_info(Where at) {
   cudaDeviceProp p;
-  if (const std::string why = unavailable_reason(); !why.empty()) fail("cuda::device_info", "no device", {{"why", why}}, "", at);
+  if (const std::string why = unavailable_reason(); !why.empty())
+    fail("cuda::device_info", "no device", {{"why", why}}, "", at);
   check(cudaGetDeviceProperties(&p, kernels::cu::selected_device), "cuda::device_info");
   DeviceInfo d;
   d.name = p.name, d.index = kernels::cu::selected_device, d.arch = p.major * 10 + p.minor;
@@ -185,7 +192,8 @@ DeviceInfo device_info(Where at) {
 void select_device(int index, Where at) {
   if (index == kernels::cu::selected_device) return;
   if (index < 0 || index >= device_count())
-    fail("cuda::select_device", "no such device", {{"index", std::to_string(index)}, {"devices", std::to_string(device_count())}}, "", at);
+    fail("cuda::select_device", "no such device",
+         {{"index", std::to_string(index)}, {"devices", std::to_string(device_count())}}, "", at);
   if (memory_stats(Cuda{}).from_system > 0)
     fail("cuda::select_device", "the device is in use", {{"index", std::to_string(index)}, {"memory", memory_report(Cuda{})}},
          "a choice before the first tensor on the device", at);
@@ -243,7 +251,9 @@ double Event::elapsed_since(const Event& start, Where at) const {
   return static_cast<double>(ms);
 }
 
-StreamGuard::StreamGuard(const Stream& s) : before_(kernels::cu::stream_of_thread) { kernels::cu::stream_of_thread = as_stream(s.handle()); }
+StreamGuard::StreamGuard(const Stream& s) : before_(kernels::cu::stream_of_thread) {
+  kernels::cu::stream_of_thread = as_stream(s.handle());
+}
 StreamGuard::~StreamGuard() { kernels::cu::stream_of_thread = as_stream(before_); }
 
 }  // namespace cuda

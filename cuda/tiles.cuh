@@ -2,11 +2,12 @@
 // windows of a convolution, which are never written out (implicit GEMM).
 //
 //   product_reference  one thread an element of C
-//   product_tiled      a block computes 32 x 32 elements: A and B pass through shared memory in strips of 16, each element of which is
+//   product_tiled      a block computes 32 x 32 elements: A and B pass through shared memory in strips of 16, each element of
+//   which is
 //                      read once by the block and used 32 times; a thread keeps 4 sums in registers
 //
-// A product object has   acc_t;  M, N, K, first;  a(z, m, k), b(z, k, n): acc_t;  store(z, m, n, acc_t)   with z the batch index, counted from
-// `first`.
+// A product object has   acc_t;  M, N, K, first;  a(z, m, k), b(z, k, n): acc_t;  store(z, m, n, acc_t)   with z the batch
+// index, counted from `first`.
 #pragma once
 #include "kernel.cuh"
 

@@ -1,5 +1,5 @@
-// Unfold: one thread an element of the columns. Fold: one thread a pixel, which gathers the columns that hold it, so that no two
-// threads write to one place.
+// Unfold: one thread an element of the columns. Fold: one thread a pixel, which gathers the columns that hold it, so that no
+// two threads write to one place.
 #include <gradus/core/dtype.hpp>
 #include <gradus/kernels/unfold.hpp>
 

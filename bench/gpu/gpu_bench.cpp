@@ -1,11 +1,11 @@
-// Cpu, and every kernel that Cuda has, on the same inputs: one JSON line a kernel. ./gradus gpu runs it; the emulated device answers too,
-// with times that mean nothing.
+// Cpu, and every kernel that Cuda has, on the same inputs: one JSON line a kernel. ./gradus gpu runs it; the emulated device
+// answers too, with times that mean nothing.
 //
 //   gpu_bench --list             names of the cases
 //   gpu_bench --case NAME        {"case", "device", "kernel", "ms", "GB/s", "GFLOP/s", "share", "error"}
 //
-// ms: the least of the samples. share: of the bandwidth of a copy on this device, measured here, or for products of the BLAS' speed.
-// error: the largest difference from the same op in float64 on Cpu, over the largest value.
+// ms: the least of the samples. share: of the bandwidth of a copy on this device, measured here, or for products of the BLAS'
+// speed. error: the largest difference from the same op in float64 on Cpu, over the largest value.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -33,8 +33,12 @@ struct Case {
 
 /// Runs `make<T, D>(T{}, D{})` lazily for the three combinations.
 template <class F> Case of(std::string choice, double bytes, double flops, F make) {
-  return {std::move(choice), bytes, flops, [make] { return make.template operator()<double, Cpu>(); },
-          [make] { return make.template operator()<float, Cpu>(); }, [make] { return make.template operator()<float, Cuda>(); }};
+  return {std::move(choice),
+          bytes,
+          flops,
+          [make] { return make.template operator()<double, Cpu>(); },
+          [make] { return make.template operator()<float, Cpu>(); },
+          [make] { return make.template operator()<float, Cuda>(); }};
 }
 template <class T, class D> Tensor<T, D> input(const Shape& shape, uint64_t seed) {
   manual_seed(seed);
@@ -49,8 +53,8 @@ template <class F> std::function<std::vector<double>(bool)> run(F f) {
 }
 
 std::map<std::string, Case> cases(bool small) {
-  const int64_t n = small ? 1 << 12 : 1 << 26, rows = small ? 8 : 8192, C = small ? 64 : 4096, M = small ? 33 : 4096, pic = small ? 2 : 64, side = small ? 8 : 56,
-                ch = small ? 4 : 128;
+  const int64_t n = small ? 1 << 12 : 1 << 26, rows = small ? 8 : 8192, C = small ? 64 : 4096, M = small ? 33 : 4096,
+                pic = small ? 2 : 64, side = small ? 8 : 56, ch = small ? 4 : 128;
   const double N = static_cast<double>(n), RC = static_cast<double>(rows * C);
   std::map<std::string, Case> all;
   all["add"] = of("pointwise", 12 * N, N, [=]<class T, class D>() {
@@ -89,7 +93,9 @@ std::map<std::string, Case> cases(bool small) {
     auto a = input<T, D>({rows, C}, 1).requires_grad_();
     const auto y = softmax(a, -1);
     const auto dy = input<T, D>({rows, C}, 2);
-    return run([=] { return grad(std::vector<Tensor<T, D>>{y}, std::vector<Tensor<T, D>>{a}, {.gradients = {dy}, .retain_graph = true})[0]; });
+    return run([=] {
+      return grad(std::vector<Tensor<T, D>>{y}, std::vector<Tensor<T, D>>{a}, {.gradients = {dy}, .retain_graph = true})[0];
+    });
   });
   all["layer-norm"] = of("layer_norm_fwd", 8 * RC, 8 * RC, [=]<class T, class D>() {
     const auto a = input<T, D>({rows, C}, 1), w = input<T, D>({C}, 2), b = input<T, D>({C}, 3);
@@ -101,10 +107,11 @@ std::map<std::string, Case> cases(bool small) {
     const auto t = randint(0, C, {rows}).to<D>();
     return run([=] { return cross_entropy(a, t); });
   });
-  all["matmul"] = of("gemm", 12.0 * static_cast<double>(M * M), 2.0 * std::pow(static_cast<double>(M), 3), [=]<class T, class D>() {
-    const auto a = input<T, D>({M, M}, 1), b = input<T, D>({M, M}, 2);
-    return run([=] { return matmul(a, b); });
-  });
+  all["matmul"] =
+      of("gemm", 12.0 * static_cast<double>(M * M), 2.0 * std::pow(static_cast<double>(M), 3), [=]<class T, class D>() {
+        const auto a = input<T, D>({M, M}, 1), b = input<T, D>({M, M}, 2);
+        return run([=] { return matmul(a, b); });
+      });
   const double taps = static_cast<double>(pic * ch * ch * side * side) * 9;
   all["conv"] = of("conv", 8.0 * static_cast<double>(pic * ch * side * side), 2 * taps, [=]<class T, class D>() {
     const auto x = input<T, D>({pic, ch, side, side}, 1), w = input<T, D>({ch, ch, 3, 3}, 2);
@@ -114,7 +121,9 @@ std::map<std::string, Case> cases(bool small) {
     auto x = input<T, D>({pic, ch, side, side}, 1).requires_grad_(), w = input<T, D>({ch, ch, 3, 3}, 2).requires_grad_();
     const auto y = conv2d(x, w, {}, {.padding = 1});
     const auto dy = input<T, D>({pic, ch, side, side}, 3);
-    return run([=] { return grad(std::vector<Tensor<T, D>>{y}, std::vector<Tensor<T, D>>{x, w}, {.gradients = {dy}, .retain_graph = true})[1]; });
+    return run([=] {
+      return grad(std::vector<Tensor<T, D>>{y}, std::vector<Tensor<T, D>>{x, w}, {.gradients = {dy}, .retain_graph = true})[1];
+    });
   });
   all["max-pool"] = of("", 5 * static_cast<double>(pic * ch * side * side), 0, [=]<class T, class D>() {
     const auto x = input<T, D>({pic, ch, side, side}, 1);
@@ -186,9 +195,12 @@ double error_of(const std::vector<double>& actual, const std::vector<double>& ex
   }
   return worst / largest;
 }
-void print(const std::string& name, const char* device, const std::string& kernel, const Case& c, double ms, double share, double error) {
-  std::printf("{\"case\": \"%s\", \"device\": \"%s\", \"kernel\": \"%s\", \"ms\": %.6g, \"GB/s\": %.4g, \"GFLOP/s\": %.4g, \"share\": %.3g, \"error\": %.2g}\n",
-              name.c_str(), device, kernel.c_str(), ms, c.bytes / ms / 1e6, c.flops / ms / 1e6, share, error);
+void print(const std::string& name, const char* device, const std::string& kernel, const Case& c, double ms, double share,
+           double error) {
+  std::printf(
+      "{\"case\": \"%s\", \"device\": \"%s\", \"kernel\": \"%s\", \"ms\": %.6g, \"GB/s\": %.4g, \"GFLOP/s\": %.4g, \"share\": "
+      "%.3g, \"error\": %.2g}\n",
+      name.c_str(), device, kernel.c_str(), ms, c.bytes / ms / 1e6, c.flops / ms / 1e6, share, error);
 }
 
 int run_case(const std::string& name) {
@@ -205,7 +217,8 @@ int run_case(const std::string& name) {
   }
   // A copy of 256 MB: every byte is read and written.
   const auto big = zeros<float, Cuda>({small ? 1 << 12 : int64_t{1} << 26});
-  const double copy = 8.0 * static_cast<double>(big.numel()) / time_cuda([&](bool) { return (void)clone(big), std::vector<double>(); });
+  const double copy =
+      8.0 * static_cast<double>(big.numel()) / time_cuda([&](bool) { return (void)clone(big), std::vector<double>(); });
   const bool products = c.choice == "gemm";
   double blas = 0;
   std::vector<std::string> kernels{""};                           // what the library takes for the shape, then each by name
@@ -217,7 +230,8 @@ int run_case(const std::string& name) {
     const auto y = f(true);
     const double ms = time_cuda(f);
     if (products && blas == 0) blas = ms;
-    print(name, "cuda", kernel.empty() ? "(chosen)" : kernel, c, ms, products ? blas / ms : c.bytes / ms / copy, error_of(y, exact));
+    print(name, "cuda", kernel.empty() ? "(chosen)" : kernel, c, ms, products ? blas / ms : c.bytes / ms / copy,
+          error_of(y, exact));
     if (!c.choice.empty()) select_kernel(c.choice, "");
   }
   return 0;

@@ -24,11 +24,12 @@ void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* A, int64_t
   // As cuBLAS does, refuse leading dimensions that the shapes do not allow.
   if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m)
     fail("matmul", "cuBLAS reports CUBLAS_STATUS_INVALID_VALUE",
-         {{"m, n, k", Shape{m, n, k}.str()}, {"lda, ldb, ldc", Shape{lda, ldb, ldc}.str()}}, "leading dimensions of at least the rows",
-         gradus::detail::device_context.at);
+         {{"m, n, k", Shape{m, n, k}.str()}, {"lda, ldb, ldc", Shape{lda, ldb, ldc}.str()}},
+         "leading dimensions of at least the rows", gradus::detail::device_context.at);
   const emu::HostAccess access;
   for (int64_t i = 0; i < batch; ++i) {
-    const ColumnMajor<S> a = read<S>(A + i * stride_a, ta ? k : m, ta ? m : k, lda), b = read<S>(B + i * stride_b, tb ? n : k, tb ? k : n, ldb);
+    const ColumnMajor<S> a = read<S>(A + i * stride_a, ta ? k : m, ta ? m : k, lda),
+                         b = read<S>(B + i * stride_b, tb ? n : k, tb ? k : n, ldb);
     ColumnMajor<S> y(m, n);
     if (ta && tb) y.noalias() = a.transpose() * b.transpose();
     else if (ta) y.noalias() = a.transpose() * b;
@@ -37,17 +38,18 @@ void gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* A, int64_t
     T* out = C + i * stride_c;
     for (int64_t c = 0; c < n; ++c)
       for (int64_t r = 0; r < m; ++r)
-        out[c * ldc + r] = static_cast<T>(y(r, c) + (beta != 0 ? static_cast<S>(beta) * static_cast<S>(out[c * ldc + r]) : S(0)));
+        out[c * ldc + r] =
+            static_cast<T>(y(r, c) + (beta != 0 ? static_cast<S>(beta) * static_cast<S>(out[c * ldc + r]) : S(0)));
   }
 }
 
-template void gemm(bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, int64_t, const float*, int64_t, int64_t, double, float*, int64_t,
-                   int64_t, int64_t);
-template void gemm(bool, bool, int64_t, int64_t, int64_t, const double*, int64_t, int64_t, const double*, int64_t, int64_t, double, double*, int64_t,
-                   int64_t, int64_t);
-template void gemm(bool, bool, int64_t, int64_t, int64_t, const bf16*, int64_t, int64_t, const bf16*, int64_t, int64_t, double, bf16*, int64_t,
-                   int64_t, int64_t);
-template void gemm(bool, bool, int64_t, int64_t, int64_t, const half*, int64_t, int64_t, const half*, int64_t, int64_t, double, half*, int64_t,
-                   int64_t, int64_t);
+template void gemm(bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, int64_t, const float*, int64_t, int64_t,
+                   double, float*, int64_t, int64_t, int64_t);
+template void gemm(bool, bool, int64_t, int64_t, int64_t, const double*, int64_t, int64_t, const double*, int64_t, int64_t,
+                   double, double*, int64_t, int64_t, int64_t);
+template void gemm(bool, bool, int64_t, int64_t, int64_t, const bf16*, int64_t, int64_t, const bf16*, int64_t, int64_t, double,
+                   bf16*, int64_t, int64_t, int64_t);
+template void gemm(bool, bool, int64_t, int64_t, int64_t, const half*, int64_t, int64_t, const half*, int64_t, int64_t, double,
+                   half*, int64_t, int64_t, int64_t);
 
 }  // namespace gradus::blas

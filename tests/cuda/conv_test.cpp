@@ -19,9 +19,11 @@ TEST_CASE("convolutions in every kernel") {
                   List{uniform({2, 3, 6, 5}), uniform({4, 3, 2, 3}, -1, 1, 2), uniform({4}, -1, 1, 3)}) == "");
     CHECK(on_both([](const auto& v) { return conv2d(v[0], v[1], v[2]); },                         // 1x1: a product
                   List{uniform({2, 3, 4, 5}), uniform({6, 3, 1, 1}, -1, 1, 2), uniform({6}, -1, 1, 3)}) == "");
-    CHECK(on_both([](const auto& v) { return conv3d(v[0], v[1]); }, List{uniform({1, 2, 3, 4, 3}), uniform({2, 2, 2, 2, 2}, -1, 1, 2)}) == "");
-    CHECK(on_both([](const auto& v) { return conv_transpose2d(v[0], v[1], {}, {.stride = 2, .padding = 1, .output_padding = 1}); },
-                  List{uniform({1, 3, 3, 4}), uniform({3, 2, 3, 3}, -1, 1, 2)}) == "");
+    CHECK(on_both([](const auto& v) { return conv3d(v[0], v[1]); },
+                  List{uniform({1, 2, 3, 4, 3}), uniform({2, 2, 2, 2, 2}, -1, 1, 2)}) == "");
+    CHECK(on_both(
+              [](const auto& v) { return conv_transpose2d(v[0], v[1], {}, {.stride = 2, .padding = 1, .output_padding = 1}); },
+              List{uniform({1, 3, 3, 4}), uniform({3, 2, 3, 3}, -1, 1, 2)}) == "");
   }
 }
 

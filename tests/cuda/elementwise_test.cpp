@@ -10,12 +10,19 @@ using check::on_both;
 
 namespace {
 
-/// Every way an operand can lie in memory: neighbours, transposed, a row or a column that is repeated, every other element, an odd
-/// offset that no 16-byte access may use, one element, none.
+/// Every way an operand can lie in memory: neighbours, transposed, a row or a column that is repeated, every other element, an
+/// odd offset that no 16-byte access may use, one element, none.
 template <class D> std::vector<Tensor<float, D>> layouts(const Tensor<float>& values) {      // values: [8, 12]
   const auto x = values.to<D>();
-  return {x, x.t().contiguous().t(), expand(x(slice(0, 1), all), {8, 12}), expand(x(all, slice(0, 1)), {8, 12}), x(all, slice(0, 12, 2)),
-          x(all, slice(1, 12)), x(slice(3, 4), slice(5, 6)), x(slice(0, 0), all), x.reshape({96})(slice(1, 94))};
+  return {x,
+          x.t().contiguous().t(),
+          expand(x(slice(0, 1), all), {8, 12}),
+          expand(x(all, slice(0, 1)), {8, 12}),
+          x(all, slice(0, 12, 2)),
+          x(all, slice(1, 12)),
+          x(slice(3, 4), slice(5, 6)),
+          x(slice(0, 0), all),
+          x.reshape({96})(slice(1, 94))};
 }
 
 }  // namespace
@@ -23,16 +30,48 @@ template <class D> std::vector<Tensor<float, D>> layouts(const Tensor<float>& va
 TEST_CASE("formulas of one operand") {
   const auto x = check::uniform({37}, 0.1, 0.9);
 #define FORMULA(name) CHECK(on_both([](const auto& v) { return name(v[0]); }, List{x}) == "")
-  FORMULA(neg); FORMULA(abs); FORMULA(exp); FORMULA(exp2); FORMULA(expm1); FORMULA(log); FORMULA(log2); FORMULA(log10); FORMULA(log1p);
-  FORMULA(sqrt); FORMULA(rsqrt); FORMULA(square); FORMULA(reciprocal); FORMULA(sin); FORMULA(cos); FORMULA(tan); FORMULA(asin); FORMULA(acos);
-  FORMULA(atan); FORMULA(sinh); FORMULA(cosh); FORMULA(tanh); FORMULA(asinh); FORMULA(atanh); FORMULA(erf); FORMULA(erfc); FORMULA(erfinv);
-  FORMULA(lgamma); FORMULA(digamma); FORMULA(sigmoid); FORMULA(log_sigmoid); FORMULA(logit); FORMULA(softplus); FORMULA(relu); FORMULA(leaky_relu);
+  FORMULA(neg);
+  FORMULA(abs);
+  FORMULA(exp);
+  FORMULA(exp2);
+  FORMULA(expm1);
+  FORMULA(log);
+  FORMULA(log2);
+  FORMULA(log10);
+  FORMULA(log1p);
+  FORMULA(sqrt);
+  FORMULA(rsqrt);
+  FORMULA(square);
+  FORMULA(reciprocal);
+  FORMULA(sin);
+  FORMULA(cos);
+  FORMULA(tan);
+  FORMULA(asin);
+  FORMULA(acos);
+  FORMULA(atan);
+  FORMULA(sinh);
+  FORMULA(cosh);
+  FORMULA(tanh);
+  FORMULA(asinh);
+  FORMULA(atanh);
+  FORMULA(erf);
+  FORMULA(erfc);
+  FORMULA(erfinv);
+  FORMULA(lgamma);
+  FORMULA(digamma);
+  FORMULA(sigmoid);
+  FORMULA(log_sigmoid);
+  FORMULA(logit);
+  FORMULA(softplus);
+  FORMULA(relu);
+  FORMULA(leaky_relu);
   FORMULA(elu); FORMULA(gelu); FORMULA(silu); FORMULA(mish); FORMULA(softsign);
 #undef FORMULA
   CHECK(on_both([](const auto& v) { return acosh(v[0] + 1); }, List{x}) == "");
   CHECK(on_both([](const auto& v) { return clamp(v[0], 0.3, 0.6); }, List{x}) == "");
   CHECK(on_both([](const auto& v) { return pow(v[0], 2.5) * 3 - 1; }, List{x}) == "");
-  for (const auto f : {+[](const Tensor<double, Cuda>& v) { return floor(v); }, +[](const Tensor<double, Cuda>& v) { return round(v); }})
+  for (const auto f :
+       {+[](const Tensor<double, Cuda>& v) { return floor(v); }, +[](const Tensor<double, Cuda>& v) { return round(v); }})
     CHECK_FALSE(f(x.to<Cuda>() * 10).requires_grad());
   CHECK(check::unequal(floor(x.to<Cuda>() * 10), floor(x * 10)) == "");
   CHECK(check::unequal(sign(x.to<Cuda>() - 0.5), sign(x - 0.5)) == "");
@@ -64,7 +103,8 @@ TEST_CASE("a loop in every layout, packed and reference") {
       INFO("layout " << i << ", " << variant);
       CHECK(check::unequal(device[i] * 2, host[i] * 2) == "");
       CHECK(check::unequal(device[i] + device2[i], host[i] + host2[i]) == "");
-      CHECK(check::unequal(where(device[i] > device2[i], device[i], device2[i]), where(host[i] > host2[i], host[i], host2[i])) == "");
+      CHECK(check::unequal(where(device[i] > device2[i], device[i], device2[i]),
+                           where(host[i] > host2[i], host[i], host2[i])) == "");
       CHECK(check::unequal(device[i].to<double>(), host[i].to<double>()) == "");
       CHECK(check::unequal(device[i].to<bf16>(), host[i].to<bf16>()) == "");
       CHECK(check::unequal(clone(device[i]), clone(host[i])) == "");
@@ -92,7 +132,8 @@ TEST_CASE("every dtype converts to every other") {
     CHECK(check::unequal(d.template to<uint8_t>(), h.template to<uint8_t>()) == "");
     CHECK(check::unequal(d.template to<bool>(), h.template to<bool>()) == "");
   };
-  all_of(0.0f), all_of(0.0), all_of(bf16(0.0f)), all_of(half(0.0f)), all_of(int64_t{0}), all_of(int32_t{0}), all_of(uint8_t{0}), all_of(false);
+  all_of(0.0f), all_of(0.0), all_of(bf16(0.0f)), all_of(half(0.0f)), all_of(int64_t{0}), all_of(int32_t{0}), all_of(uint8_t{0}),
+      all_of(false);
 }
 
 TEST_CASE("arithmetic of bf16 and half is the host's") {
@@ -119,6 +160,6 @@ TEST_CASE("integers divide as on the host") {
 }
 
 TEST_CASE("more elements than one wave of blocks") {
-  const auto x = check::uniform<float>({300001});       // 1172 blocks of the reference, 293 of the packed kernel, with a tail of 1
+  const auto x = check::uniform<float>({300001});  // 1172 blocks of the reference, 293 of the packed kernel, with a tail of 1
   CHECK(check::unequal(x.to<Cuda>() * 3 - 1, x * 3 - 1) == "");
 }

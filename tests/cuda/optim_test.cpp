@@ -18,7 +18,9 @@ template <class T, class D, class Make> std::vector<double> trajectory(Make make
   double norm = 0;
   for (int k = 0; k < 5; ++k) {
     for (std::size_t i = 0; i < params.size(); ++i)
-      params[i].set_grad(check::uniform<double>(params[i].shape(), -1, 1, 10 * static_cast<uint64_t>(k) + i + 50).template to<T>().template to<D>());
+      params[i].set_grad(check::uniform<double>(params[i].shape(), -1, 1, 10 * static_cast<uint64_t>(k) + i + 50)
+                             .template to<T>()
+                             .template to<D>());
     norm = optim::clip_grad_norm(params, 1.0);
     opt.step();
   }
@@ -40,7 +42,9 @@ template <class T, class Make> std::string differs(Make make, double tolerance) 
 
 TEST_CASE("SGD") {
   CHECK(differs<double>([](auto& p) { return optim::Sgd(p, {.lr = 0.1}); }, 1e-13) == "");
-  CHECK(differs<double>([](auto& p) { return optim::Sgd(p, {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true}); }, 1e-13) == "");
+  CHECK(differs<double>(
+            [](auto& p) { return optim::Sgd(p, {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true}); },
+            1e-13) == "");
   CHECK(differs<float>([](auto& p) { return optim::Sgd(p, {.lr = 0.1, .momentum = 0.9, .dampening = 0.5}); }, 1e-5) == "");
 }
 
@@ -48,4 +52,9 @@ TEST_CASE("Adam") {
   CHECK(differs<double>([](auto& p) { return optim::Adam(p, {.lr = 0.01}); }, 1e-12) == "");
   CHECK(differs<float>([](auto& p) { return optim::Adam(p, {.lr = 0.01, .weight_decay = 0.1}); }, 1e-5) == "");
   CHECK(differs<bf16>([](auto& p) { return optim::Adam(p, {.lr = 0.01}); }, 1e-2) == "");
+}
+
+TEST_CASE("a rule with states of its own") {
+  CHECK(differs<double>([](auto& p) { return optim::Lion(p, {.lr = 0.01, .weight_decay = 0.1}); }, 1e-13) == "");
+  CHECK(differs<float>([](auto& p) { return optim::Rmsprop(p, {.lr = 0.01, .momentum = 0.9, .centered = true}); }, 1e-5) == "");
 }

@@ -59,6 +59,10 @@ TEST_CASE("dropout: the host's mask in every kernel, also in backward") {
     CHECK(differs([&]<class D>(D) { return dropout(x.to<D>().template to<bf16>(), 0.4); }, 0) == "");
     CHECK(differs([&]<class D>(D) { return dropout(x.to<D>().reshape({1023})(slice(1, 1000)), 0.9); }, 0) == "");
   }
-  CHECK(check::on_both([](const auto& v) { return dropout(v[0] * v[0], 0.5, RandomStream{3, 4}); }, List{check::uniform({41})}) == "");
+  CHECK(check::on_both(
+            [](const auto& v) {
+              return dropout(v[0] * v[0], 0.5, RandomStream{3, 4});
+            },
+            List{check::uniform({41})}) == "");
   CHECK(check::unequal(dropout(x.to<Cuda>(), 1.0), zeros_like(x)) == "");
 }

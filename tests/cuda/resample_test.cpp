@@ -12,13 +12,22 @@ using check::uniform;
 TEST_CASE("pooling") {
   const List x{uniform({2, 3, 7, 6})};
   CHECK(on_both([](const auto& v) { return max_pool2d(v[0], 2); }, x) == "");
-  CHECK(on_both([](const auto& v) { return max_pool2d(v[0], {3, 2}, {.stride = {2, 1}, .padding = 1, .dilation = {1, 2}}); }, x) == "");
+  CHECK(on_both(
+            [](const auto& v) {
+              return max_pool2d(v[0], {3, 2}, {.stride = {2, 1}, .padding = 1, .dilation = {1, 2}});
+            },
+            x) == "");
   CHECK(on_both([](const auto& v) { return max_pool2d(v[0], 3, {.stride = 2, .ceil_mode = true}); }, x) == "");
   CHECK(on_both([](const auto& v) { return adaptive_max_pool2d(v[0], {3, 4}); }, x) == "");
   CHECK(on_both([](const auto& v) { return adaptive_max_pool2d(v[0], {9, 6}); }, x) == "");      // larger than the input
   CHECK(on_both([](const auto& v) { return avg_pool2d(v[0], 2); }, x) == "");
-  CHECK(on_both([](const auto& v) { return avg_pool2d(v[0], {3, 2}, {.stride = 2, .padding = 1, .ceil_mode = true}); }, x) == "");
-  CHECK(on_both([](const auto& v) { return avg_pool2d(v[0], 3, {.stride = 1, .padding = 1, .count_include_pad = false}); }, x) == "");
+  CHECK(on_both(
+            [](const auto& v) {
+              return avg_pool2d(v[0], {3, 2}, {.stride = 2, .padding = 1, .ceil_mode = true});
+            },
+            x) == "");
+  CHECK(on_both([](const auto& v) { return avg_pool2d(v[0], 3, {.stride = 1, .padding = 1, .count_include_pad = false}); },
+                x) == "");
   CHECK(on_both([](const auto& v) { return avg_pool2d(v[0], 2, {.divisor = 3}); }, x) == "");
   CHECK(on_both([](const auto& v) { return adaptive_avg_pool2d(v[0], {3, 4}); }, x) == "");
   CHECK(on_both([](const auto& v) { return max_pool3d(v[0], 2); }, List{uniform({1, 2, 4, 5, 4})}) == "");
@@ -32,11 +41,16 @@ TEST_CASE("pooling") {
 
 TEST_CASE("resizing in every mode") {
   const List x{uniform({2, 2, 5, 6})};
-  for (const auto mode : {InterpolateMode::nearest, InterpolateMode::nearest_exact, InterpolateMode::linear, InterpolateMode::cubic, InterpolateMode::area}) {
+  for (const auto mode : {InterpolateMode::nearest, InterpolateMode::nearest_exact, InterpolateMode::linear,
+                          InterpolateMode::cubic, InterpolateMode::area}) {
     INFO(static_cast<int>(mode));
     CHECK(on_both([mode](const auto& v) { return interpolate(v[0], {.size = {8, 4}, .mode = mode}); }, x) == "");
   }
-  CHECK(on_both([](const auto& v) { return interpolate(v[0], {.scale = 1.7, .mode = InterpolateMode::linear, .align_corners = true}); }, x) == "");
+  CHECK(on_both(
+            [](const auto& v) {
+              return interpolate(v[0], {.scale = 1.7, .mode = InterpolateMode::linear, .align_corners = true});
+            },
+            x) == "");
   const auto f = uniform<float>({1, 3, 5, 5});
   CHECK(check::unequal(interpolate(f.to<Cuda>(), {.size = {9, 7}}), interpolate(f, {.size = {9, 7}})) == "");
 }
@@ -48,9 +62,11 @@ TEST_CASE("sampling at points: every mode, both scatters") {
     for (const auto mode : {SampleMode::bilinear, SampleMode::bicubic, SampleMode::nearest})
       for (const auto padding : {SamplePadding::zeros, SamplePadding::border, SamplePadding::reflection}) {
         INFO(variant << " " << static_cast<int>(mode) << " " << static_cast<int>(padding));
-        CHECK(on_both([=](const auto& v) { return grid_sample(v[0], v[1], {.mode = mode, .padding = padding}); }, List{x, grid}) == "");
+        CHECK(on_both([=](const auto& v) { return grid_sample(v[0], v[1], {.mode = mode, .padding = padding}); },
+                      List{x, grid}) == "");
       }
-    CHECK(on_both([](const auto& v) { return grid_sample(v[0], v[1]); }, List{uniform({1, 2, 3, 3, 4}), uniform({1, 2, 2, 2, 3}, -1, 1, 2)}) == "");
+    CHECK(on_both([](const auto& v) { return grid_sample(v[0], v[1]); },
+                  List{uniform({1, 2, 3, 3, 4}), uniform({1, 2, 2, 2, 3}, -1, 1, 2)}) == "");
     // An infinity in dy reaches the pixels around its point, and no other.
     const auto run = [&]<class D>(D) {
       auto a = x.to<D>().detach().requires_grad_();

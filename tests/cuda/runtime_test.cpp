@@ -67,15 +67,15 @@ TEST_CASE("the caching allocator reuses, joins, and gives back") {
   const int64_t live = memory_stats(Cuda{}).live;
   void* first = nullptr;
   {
-    const Tensor<float, Cuda> a({1000}), b({1000});
+    const Tensor<float, Cuda> a(Shape{1000}), b(Shape{1000});
     first = a.data();
     CHECK(memory_stats(Cuda{}).live == live + 2 * 4096);         // 4000 bytes in steps of 512
     CHECK(memory_stats(Cuda{}).from_system >= int64_t{2} << 20);
   }
   CHECK(memory_stats(Cuda{}).live == live);
-  CHECK(Tensor<float, Cuda>({2000}).data() == first);            // the two blocks became one again
+  CHECK(Tensor<float, Cuda>(Shape{2000}).data() == first);            // the two blocks became one again
   {
-    Tensor<float, Cuda> a({1000}), b({1000}), c({1000});
+    Tensor<float, Cuda> a(Shape{1000}), b(Shape{1000}), c(Shape{1000});
     b = {};                                                      // a hole between a and c
     const auto m = memory_stats(Cuda{});
     CHECK(m.fragmentation() > 0);
@@ -83,7 +83,7 @@ TEST_CASE("the caching allocator reuses, joins, and gives back") {
     CHECK(check::contains(memory_report(Cuda{}), "fragmented"));
   }
   reset_peak_memory(Cuda{});
-  { const Tensor<float, Cuda> big({1 << 20}); }
+  { const Tensor<float, Cuda> big(Shape{1 << 20}); }
   CHECK(memory_stats(Cuda{}).peak >= live + (int64_t{4} << 20));
   empty_cache(Cuda{});
   CHECK(memory_stats(Cuda{}).cached == 0);
@@ -91,14 +91,14 @@ TEST_CASE("the caching allocator reuses, joins, and gives back") {
 }
 
 TEST_CASE("out of memory says what was asked for, by whom, and what there is") {
-  const Tensor<float, Cuda> kept({1000});
+  const Tensor<float, Cuda> kept(Shape{1000});
   set_memory_limit(Cuda{}, memory_stats(Cuda{}).from_system + (int64_t{1} << 20));
-  const auto text = error_of([] { Tensor<float, Cuda> x({1024, 4096}); });
+  const auto text = error_of([] { Tensor<float, Cuda> x(Shape{1024, 4096}); });
   set_memory_limit(Cuda{}, 0);
-  CHECK(missing(text, {"allocation: the device is out of memory", "16.8 MB", "float32 cuda [1024, 4096]", "live", "peak", "cached", "limit",
-                       "set_memory_limit", "runtime_test.cpp:"}) == "");
-  CHECK(missing(error_of([] { Tensor<float, Cuda> x({-1}); }), {"allocation", "extents >= 0"}) == "");
-  const Tensor<float, Cuda> afterwards({1024, 4096});            // the limit is gone
+  CHECK(missing(text, {"allocation: the device is out of memory", "16.8 MB", "float32 cuda [1024, 4096]", "live", "peak",
+                       "cached", "limit", "set_memory_limit", "runtime_test.cpp:"}) == "");
+  CHECK(missing(error_of([] { Tensor<float, Cuda> x(Shape{-1}); }), {"allocation", "extents >= 0"}) == "");
+  const Tensor<float, Cuda> afterwards(Shape{1024, 4096});            // the limit is gone
   CHECK(afterwards.numel() == 1024 * 4096);
 }
 
@@ -130,7 +130,7 @@ TEST_CASE("devices are counted, and chosen before their first use") {
   REQUIRE(cuda::device_count() >= 1);
   CHECK(cuda::unavailable_reason() == "");
   CHECK(cuda::device_info().arch >= 70);
-  const Tensor<float, Cuda> used({1});
+  const Tensor<float, Cuda> used(Shape{1});
   cuda::select_device(0);                                        // the one that is selected
   CHECK(missing(error_of([] { cuda::select_device(99); }), {"no such device", "99"}) == "");
 }
@@ -145,6 +145,7 @@ TEST_CASE("index arithmetic passes 2^31") {
 }
 
 TEST_CASE("kernels are chosen by name") {
-  CHECK(missing(error_of([] { select_kernel("pointwise", "fastest"); }), {"select_kernel", "\"reference\"", "\"packed\""}) == "");
+  CHECK(missing(error_of([] { select_kernel("pointwise", "fastest"); }), {"select_kernel", "\"reference\"", "\"packed\""}) ==
+        "");
   CHECK(missing(error_of([] { select_kernel("no such op", ""); }), {"no such op", "pointwise"}) == "");
 }

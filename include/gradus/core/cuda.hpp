@@ -15,7 +15,8 @@
 
 namespace gradus {
 
-/// Bytes of tensors on the device, as memory_stats() for the host. `cached` is what is kept for reuse, `largest_free` its largest block.
+/// Bytes of tensors on the device, as memory_stats() for the host. `cached` is what is kept for reuse, `largest_free` its
+/// largest block.
 struct DeviceMemory {
   int64_t live = 0, peak = 0, cached = 0, largest_free = 0, allocations = 0, from_system = 0, device_free = 0, device_total = 0;
   /// Share of the kept bytes that no request for the largest kept block could use.
@@ -46,8 +47,8 @@ std::string unavailable_reason();
 DeviceInfo device_info(Where at = Where::current());
 /// The device of this process; before its first use, because memory stays where it was allocated.
 void select_device(int index, Where at = Where::current());
-/// Whether freed memory is kept for reuse. Off, every tensor is an allocation of its own: slow on a GPU, and the emulated device's
-/// default, because it then sees accesses outside of a tensor. Also: GRADUS_CUDA_CACHE=0 or 1 in the environment.
+/// Whether freed memory is kept for reuse. Off, every tensor is an allocation of its own: slow on a GPU, and the emulated
+/// device's default, because it then sees accesses outside of a tensor. Also: GRADUS_CUDA_CACHE=0 or 1 in the environment.
 void set_caching(bool on);
 /// Waits until everything given to the device is done; reports errors of kernels that ran.
 void synchronize(Where at = Where::current());

@@ -11,10 +11,34 @@
 namespace gradus::kernels {
 
 enum class MapOp : int32_t {
-  input, constant, add, sub, mul, div, neg, exp, expm1, log, log1p, sqrt, sin, cos, tanh, sigmoid, softplus, erf, abs, relu, pow,
-  less, less_equal, equal, select
+  input,
+  constant,
+  add,
+  sub,
+  mul,
+  div,
+  neg,
+  exp,
+  expm1,
+  log,
+  log1p,
+  sqrt,
+  sin,
+  cos,
+  tanh,
+  sigmoid,
+  softplus,
+  erf,
+  abs,
+  relu,
+  pow,
+  less,
+  less_equal,
+  equal,
+  select
 };
-/// r[to] = op(r[a], r[b], r[c]); input: element of operand a; constant, and the exponent of pow: `number`; comparisons give 1 or 0.
+/// r[to] = op(r[a], r[b], r[c]); input: element of operand a; constant, and the exponent of pow: `number`; comparisons give 1
+/// or 0.
 struct MapStep {
   MapOp op;
   int32_t to = 0, a = 0, b = 0, c = 0;
@@ -60,7 +84,8 @@ template <class A, class Input> GRADUS_HD A run_steps(const MapStep* steps, int6
   return last;
 }
 
-/// y = the program over `operands` arrays x (a list on the host); loop operand 0 is y, operand 1 + k is x[k], the others unused.
+/// y = the program over `operands` arrays x (a list on the host); loop operand 0 is y, operand 1 + k is x[k], the others
+/// unused.
 template <class T> void map_program(Cpu, const MapStep* steps, int64_t length, const T* const* x, int operands, T* y,
                                     const Loop<1 + kMapOperands>& loop);
 template <class T> void map_program(Cuda, const MapStep* steps, int64_t length, const T* const* x, int operands, T* y,

@@ -1,5 +1,6 @@
-// A lambda of map() as a program: it is run on numbers that take notes. Where it compares, both ways are taken, one run a way, and a
-// select step joins them; so branches on values work, but a loop whose end depends on a value does not end, which is an error.
+// A lambda of map() as a program: it is run on numbers that take notes. Where it compares, both ways are taken, one run a way,
+// and a select step joins them; so branches on values work, but a loop whose end depends on a value does not end, which is an
+// error.
 #pragma once
 #include <algorithm>
 #include <map>
@@ -33,7 +34,9 @@ struct MapTrace {
   bool decide(kernels::MapOp op, int a, int b) {
     compared.push_back(add(op, a, b));
     const std::size_t i = compared.size() - 1;
-    if (i >= 4096) fail("map", "the function compares without end", {{"comparisons", "4096"}}, "loops whose length does not depend on an operand", Where{});
+    if (i >= 4096)
+      fail("map", "the function compares without end", {{"comparisons", "4096"}},
+           "loops whose length does not depend on an operand", Where{});
     return i < way.size() ? way[i] : true;
   }
 };
@@ -95,7 +98,8 @@ template <class Call> std::vector<kernels::MapStep> trace_program(Call call, Whe
   } restore{before};
   int runs = 0;
   const auto explore = [&](const auto& self, const std::vector<bool>& way) -> int {
-    if (++runs > 1024) fail("map", "the function branches too often", {{"ways", "more than 1024"}}, "fewer comparisons one after the other", at);
+    if (++runs > 1024)
+      fail("map", "the function branches too often", {{"ways", "more than 1024"}}, "fewer comparisons one after the other", at);
     trace.way = way;
     trace.compared.clear();
     const int result = call();
@@ -114,9 +118,14 @@ template <class Call> std::vector<kernels::MapStep> trace_program(Call call, Whe
   const auto uses = [&](const kernels::MapStep& s) {
     using enum kernels::MapOp;
     if (s.op == input || s.op == constant) return 0;
-    return s.op == select ? 3 : s.op == add || s.op == sub || s.op == mul || s.op == div || s.op == less || s.op == less_equal || s.op == equal ? 2 : 1;
+    return s.op == select ? 3
+           : s.op == add || s.op == sub || s.op == mul || s.op == div || s.op == less || s.op == less_equal || s.op == equal
+               ? 2
+               : 1;
   };
-  const auto operand = [](const kernels::MapStep& s, int k) { return static_cast<std::size_t>(k == 0 ? s.a : k == 1 ? s.b : s.c); };
+  const auto operand = [](const kernels::MapStep& s, int k) {
+    return static_cast<std::size_t>(k == 0 ? s.a : k == 1 ? s.b : s.c);
+  };
   const auto n = static_cast<std::size_t>(result) + 1;
   std::vector<std::size_t> last(n, 0);
   std::vector<bool> needed(n, false);
@@ -147,7 +156,8 @@ template <class Call> std::vector<kernels::MapStep> trace_program(Call call, Whe
     program.push_back(s);
   }
   if (used > kernels::kMapRegisters)
-    fail("map", "the function keeps too many values at once", {{"values", std::to_string(used)}}, "at most " + std::to_string(kernels::kMapRegisters), at);
+    fail("map", "the function keeps too many values at once", {{"values", std::to_string(used)}},
+         "at most " + std::to_string(kernels::kMapRegisters), at);
   return program;
 }
 
