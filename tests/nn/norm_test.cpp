@@ -1,5 +1,6 @@
 // Normalising layers: their statistics, gradients, and the batch norm of several processes.
 #include <gradus/nn/norm.hpp>
+#include <gradus/ops/index.hpp>
 
 #include "support/check.hpp"
 
@@ -16,6 +17,9 @@ TEST_CASE("RMSNorm, GroupNorm, InstanceNorm, DyT") {
   CHECK(check::difference(var(y, {-1}, 0), ones<double>({2, 2})) == "");
   nn::InstanceNorm<double> instance(6, 0);
   CHECK(check::difference(instance(x), nn::GroupNorm<double>(6, 6, 0)(x)) == "");
+  const auto n = nn::LocalResponseNorm(3, 0.1, 0.75, 2)(x);  // channel 0 has one neighbour
+  const double around = std::pow(x(0, 0, 0).item(), 2) + std::pow(x(0, 1, 0).item(), 2);
+  CHECK(n(0, 0, 0).item() == Approx(x(0, 0, 0).item() / std::pow(2 + 0.1 / 3 * around, 0.75)));
   nn::DyT<double> dyt(4, 0.7);
   CHECK(check::difference(dyt(x), tanh(x * 0.7)) == "");
   check::gradients(
