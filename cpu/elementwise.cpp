@@ -6,6 +6,8 @@
 #include <gradus/kernels/elementwise.hpp>
 #include <gradus/kernels/instance.hpp>
 
+#include "transpose.hpp"
+
 namespace gradus::kernels {
 
 namespace detail {
@@ -48,6 +50,9 @@ template <class F> inline constexpr bool is_gradient<Backward<F>> = true;
 
 template <class F, class T> void unary(Cpu, F op, const T* x, T* y, const Loop<2>& loop) {
   using A = compute_t<T>;
+  if constexpr (std::is_same_v<F, Copy>) {
+    if (detail::copy_transposed(x, y, loop)) return;
+  }
   const int64_t sy = loop.stride[0][loop.rank - 1], sx = loop.stride[1][loop.rank - 1];
   for_each_run(loop, [&](const int64_t* at, int64_t n) {
     const T* px = x + at[1];

@@ -20,23 +20,27 @@
 #include <gradus/core/memory.hpp>
 #include <gradus/core/parallel.hpp>
 
+#include "transpose.hpp"
+
 namespace gradus::kernels::detail {
 
 #if defined(__AVX512F__)
-inline constexpr int kGemmBytes = 64, kGemmRows = 12;      // 24 sums, 2 vectors of B in 32 registers
+inline constexpr int kGemmBytes = 64, kGemmRows = 12;  // 24 sums, 2 vectors of B in 32 registers
 #elif defined(__AVX__)
-inline constexpr int kGemmBytes = 32, kGemmRows = 6;       // 12 sums, 2 vectors of B, 1 number of A in 16 registers
+inline constexpr int kGemmBytes = 32, kGemmRows = 6;  // 12 sums, 2 vectors of B, 1 number of A in 16 registers
 #else
 inline constexpr int kGemmBytes = 16, kGemmRows = 6;
 #endif
 
-template <class T, int Bytes> struct GemmVector {
+template <class T, int Bytes>
+struct GemmVector {
   typedef T type __attribute__((vector_size(Bytes), may_alias));
   typedef T unaligned __attribute__((vector_size(Bytes), may_alias, aligned(alignof(T))));
 };
 
 /// Scratch memory of one call; kept by the allocator's cache between calls.
-template <class T> class GemmScratch {
+template <class T>
+class GemmScratch {
  public:
   explicit GemmScratch(int64_t n) : bytes_(static_cast<std::size_t>(n) * sizeof(T)) {
     if (n) p_ = static_cast<T*>(gradus::detail::pool_alloc(bytes_));
@@ -52,7 +56,8 @@ template <class T> class GemmScratch {
   T* p_ = nullptr;
 };
 
-template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
+template <class T, int Bytes = kGemmBytes, int MR = kGemmRows>
+struct Gemm {
   using V = typename GemmVector<T, Bytes>::type;
   using U = typename GemmVector<T, Bytes>::unaligned;
   static constexpr int W = Bytes / static_cast<int>(sizeof(T)), NR = 2 * W;
@@ -63,8 +68,8 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
 
   /// c[R, NV W] (=, +=) sum_k a_k b_k.  a: `Panel` ? a[k * a_step + i] : a[i * a_step + k];  b: b[k * b_step + j]
   template <int R, int NV, bool Panel>
-  static void tile(int64_t K, const T* __restrict a, int64_t a_step, const T* __restrict b, int64_t b_step, T* __restrict c, int64_t ldc,
-                   bool add) {
+  static void tile(int64_t K, const T* __restrict a, int64_t a_step, const T* __restrict b, int64_t b_step, T* __restrict c,
+                   int64_t ldc, bool add) {
     V s[R][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i)
@@ -94,15 +99,18 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
       struct List {
         Tile f[2][2][MR];
       };
-      return List{{{{&tile<R + 1, 1, false>...}, {&tile<R + 1, 1, true>...}}, {{&tile<R + 1, 2, false>...}, {&tile<R + 1, 2, true>...}}}};
-    }(std::make_integer_sequence<int, MR>{});
+      return List{{{{&tile<R + 1, 1, false>...}, {&tile<R + 1, 1, true>...}},
+                   {{&tile<R + 1, 2, false>...}, {&tile<R + 1, 2, true>...}}}};
+    }
+    (std::make_integer_sequence<int, MR>{});
     return list.f[nv - 1][panel][rows - 1];
   }
 
   // -- packing; S is what the matrix is stored as: T, or 16-bit floats for T = float --------------------------------------
 
   /// B[K, n] at columns [0, n), n <= NR, into a panel [K, NR] padded with zeros.
-  template <class S> static void pack_b(bool tb, int64_t K, int64_t n, const S* __restrict B, int64_t ldb, T* __restrict p) {
+  template <class S>
+  static void pack_b(bool tb, int64_t K, int64_t n, const S* __restrict B, int64_t ldb, T* __restrict p) {
     if (!tb) {
       for (int64_t k = 0; k < K; ++k, p += NR) {
         if constexpr (std::is_same_v<S, T>) {
@@ -120,40 +128,17 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
     if constexpr (std::is_same_v<S, T>) {
       if (n == NR)
         for (; k0 + W <= K; k0 += W)
-          for (int half = 0; half < 2; ++half) transpose(B + half * W * ldb + k0, ldb, p + k0 * NR + half * W);
+          for (int side = 0; side < 2; ++side)
+            SquareTranspose<T, Bytes>::run(B + side * W * ldb + k0, ldb, p + k0 * NR + side * W, NR);
     }
     for (int64_t j = 0; j < n; ++j)
       for (int64_t k = k0; k < K; ++k) p[k * NR + j] = static_cast<T>(B[j * ldb + k]);
     for (int64_t j = n; j < NR; ++j)
       for (int64_t k = k0; k < K; ++k) p[k * NR + j] = T(0);
   }
-  /// out[i, j] = in[j, i], W x W; out has rows of NR. Eklundh 1972: swap blocks of W/2, W/4, ..., 1.
-  static void transpose(const T* in, int64_t ld, T* out) {
-    V r[W];
-#pragma GCC unroll 16
-    for (int i = 0; i < W; ++i) r[i] = load(in + i * ld);
-    swap_blocks<W / 2>(r);
-#pragma GCC unroll 16
-    for (int i = 0; i < W; ++i) store(out + i * NR, r[i]);
-  }
-  template <int S> static void swap_blocks(V* r) {
-    if constexpr (S > 0) {
-      using I = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-      typedef I Mask __attribute__((vector_size(Bytes)));
-      Mask low, high;
-#pragma GCC unroll 16
-      for (int l = 0; l < W; ++l) low[l] = (l & S) ? W + l - S : l, high[l] = (l & S) ? W + l : l + S;
-#pragma GCC unroll 16
-      for (int i = 0; i < W; ++i)
-        if (!(i & S)) {
-          const V a = r[i], b = r[i + S];
-          r[i] = __builtin_shuffle(a, b, low), r[i + S] = __builtin_shuffle(a, b, high);
-        }
-      swap_blocks<S / 2>(r);
-    }
-  }
   /// A[M, K] as rows of `step` (ta = false) or panels [K, MR] (ta = true: A is stored [K, M]).
-  template <class S> static void pack_a(bool ta, int64_t M, int64_t K, const S* __restrict A, int64_t lda, T* __restrict p, int64_t step) {
+  template <class S>
+  static void pack_a(bool ta, int64_t M, int64_t K, const S* __restrict A, int64_t lda, T* __restrict p, int64_t step) {
     if (!ta) {
       for (int64_t m = 0; m < M; ++m)
         for (int64_t k = 0; k < K; ++k) p[m * step + k] = static_cast<T>(A[m * lda + k]);
@@ -169,14 +154,15 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
 
   // -- the blocked product of one thread ----------------------------------------------------------------------------------
   template <class S>
-  static void block(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const S* A, int64_t lda, const S* B, int64_t ldb, T* C, int64_t ldc,
-                    bool accumulate, bool direct_b) {
+  static void block(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const S* A, int64_t lda, const S* B, int64_t ldb, T* C,
+                    int64_t ldc, bool accumulate, bool direct_b) {
     constexpr bool same = std::is_same_v<S, T>;
     const int64_t blocks = (K + kKc - 1) / kKc, kc = (K + blocks - 1) / blocks;
     const int64_t mc = M < kMc ? M : kMc, nc = N < kNc ? N : kNc;
     const int64_t columns = (nc + NR - 1) / NR * NR, rows = (mc + MR - 1) / MR * MR;
     // A may stay where it is when it is read once or twice, or when its rows are short and do not share the sets of the cache.
-    const bool direct_a = same && (ta ? N <= 2 * NR : M <= 2 * MR || (K <= kKc && lda * static_cast<int64_t>(sizeof(T)) % 2048 != 0));
+    const bool direct_a =
+        same && (ta ? N <= 2 * NR : M <= 2 * MR || (K <= kKc && lda * static_cast<int64_t>(sizeof(T)) % 2048 != 0));
     const int64_t a_row = kc + 64 / static_cast<int64_t>(sizeof(T));
     const GemmScratch<T> pb(direct_b ? kc * NR : kc * columns), pa(direct_a ? 0 : ta ? rows * kc : mc * a_row);
     alignas(64) T edge[MR * NR];
@@ -187,7 +173,8 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
         const bool add = accumulate || k0 > 0;
         if (!direct_b)
           for (int64_t n = 0; n < n_end; n += NR)
-            pack_b(tb, depth, n_end - n < NR ? n_end - n : NR, tb ? B + (n0 + n) * ldb + k0 : B + k0 * ldb + n0 + n, ldb, pb.get() + n * depth);
+            pack_b(tb, depth, n_end - n < NR ? n_end - n : NR, tb ? B + (n0 + n) * ldb + k0 : B + k0 * ldb + n0 + n, ldb,
+                   pb.get() + n * depth);
         for (int64_t m0 = 0; m0 < M; m0 += mc) {
           const int64_t m_end = M - m0 < mc ? M - m0 : mc;
           const S* from = ta ? A + k0 * lda + m0 : A + m0 * lda + k0;
@@ -215,7 +202,8 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
               } else {
                 f(depth, a, a_step, b, b_step, edge, NR, false);
                 for (int i = 0; i < r; ++i)
-                  for (int64_t j = 0; j < width; ++j) c[i * ldc + j] = add ? c[i * ldc + j] + edge[i * NR + j] : edge[i * NR + j];
+                  for (int64_t j = 0; j < width; ++j)
+                    c[i * ldc + j] = add ? c[i * ldc + j] + edge[i * NR + j] : edge[i * NR + j];
               }
             }
           }
@@ -228,7 +216,8 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
 
   /// c[m * cm + n * cn] = sum_k a[m, k] b[n, k], R rows of A: dot products along k.
   template <int R>
-  static void dots(int64_t N, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, T* c, int64_t cm, int64_t cn, bool add) {
+  static void dots(int64_t N, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, T* c, int64_t cm, int64_t cn,
+                   bool add) {
     const auto columns = [&]<int C>(int64_t n, std::integral_constant<int, C>) {
       V s[R][C];
       T rest[R][C];
@@ -259,15 +248,16 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
           out = add ? out + sum : sum;
         }
     };
-    constexpr int C = R <= 2 ? 4 : R <= 4 ? 2 : 1;                        // at most 8 sums in registers
+    constexpr int C = R <= 2 ? 4 : R <= 4 ? 2 : 1;  // at most 8 sums in registers
     int64_t n = 0;
     for (; n + C <= N; n += C) columns(n, std::integral_constant<int, C>{});
     for (; n < N; ++n) columns(n, std::integral_constant<int, 1>{});
   }
   /// c[m, n] (+=) sum_k a[m * am + k * ak] b[k, n], R rows: a strip of c in the L1 cache, four rows of b at a time.
   template <int R>
-  static void strips(int64_t N, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, T* c, int64_t ldc, bool add) {
-    constexpr int64_t kStrip = 16384 / R / static_cast<int64_t>(sizeof(T)) / W * W;   // c: half of the L1 cache
+  static void strips(int64_t N, int64_t K, const T* a, int64_t am, int64_t ak, const T* b, int64_t ldb, T* c, int64_t ldc,
+                     bool add) {
+    constexpr int64_t kStrip = 16384 / R / static_cast<int64_t>(sizeof(T)) / W * W;  // c: half of the L1 cache
     for (int64_t n0 = 0; n0 < N; n0 += kStrip) {
       const int64_t n = N - n0 < kStrip ? N - n0 : kStrip;
       if (!add)
@@ -304,7 +294,8 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
   }
   /// f(R) with R as a constant, 1 <= R <= kFew.
   static constexpr int64_t kFew = 8;
-  template <int R = 1, class F> static void with_rows(int64_t rows, F f) {
+  template <int R = 1, class F>
+  static void with_rows(int64_t rows, F f) {
     if constexpr (R < kFew) {
       if (rows != R) return with_rows<R + 1>(rows, f);
     }
@@ -313,8 +304,8 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
 
   /// Threads share the columns of C, or its rows where there are too few columns.
   template <class S>
-  static void product(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const S* A, int64_t lda, const S* B, int64_t ldb, T* C, int64_t ldc,
-                      bool accumulate) {
+  static void product(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const S* A, int64_t lda, const S* B, int64_t ldb, T* C,
+                      int64_t ldc, bool accumulate) {
     if (M == 0 || N == 0) return;
     if (K == 0) {
       if (!accumulate)
@@ -322,14 +313,14 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
           for (int64_t n = 0; n < N; ++n) C[m * ldc + n] = T(0);
       return;
     }
-    const int64_t work = int64_t{1} << 19;                              // products below which a thread is not worth waking
+    const int64_t work = int64_t{1} << 19;  // products below which a thread is not worth waking
     if constexpr (std::is_same_v<S, T>) {
       if (M <= kFew && (tb || N >= W)) {
         with_rows(M, [&]<int R>(std::integral_constant<int, R>) {
           parallel_for((N + 63) / 64, work / (64 * K * R) + 1, [&](int64_t first, int64_t last) {
             const int64_t n0 = first * 64, n = (last * 64 < N ? last * 64 : N) - n0;
             if (!tb) return strips<R>(n, K, A, ta ? 1 : lda, ta ? lda : 1, B + n0, ldb, C + n0, ldc, accumulate);
-            const GemmScratch<T> rows(ta ? R * K : 0);                   // A^T, so that k is contiguous
+            const GemmScratch<T> rows(ta ? R * K : 0);  // A^T, so that k is contiguous
             if (ta)
               for (int i = 0; i < R; ++i)
                 for (int64_t k = 0; k < K; ++k) rows.get()[i * K + k] = A[k * lda + i];
@@ -338,7 +329,7 @@ template <class T, int Bytes = kGemmBytes, int MR = kGemmRows> struct Gemm {
         });
         return;
       }
-      if (N <= kFew && !ta && M > kFew) {                                       // C^T = B^T A^T: dot products with rows of A
+      if (N <= kFew && !ta && M > kFew) {  // C^T = B^T A^T: dot products with rows of A
         with_rows(N, [&]<int R>(std::integral_constant<int, R>) {
           const GemmScratch<T> columns(tb ? 0 : R * K);
           if (!tb)

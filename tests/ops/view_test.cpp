@@ -206,3 +206,36 @@ TEST_CASE("error texts name the op, the tensor and the caller") {
   CHECK(check::contains(text([&] { x.as<double, Cpu>(); }), "wrong dtype or device"));
   CHECK(check::contains(text([&] { as_strided(x, {4}, {2}, 0); }), "as_strided"));   // the last would be element 6 of 6
 }
+
+namespace {
+template <class T> void check_permuted_copies() {
+  // Tiles are a cache line of 64 bytes by another; extents below, at and above one and several of them.
+  for (const Shape& shape : {Shape{16, 16}, Shape{8, 64}, Shape{65, 130}, Shape{3, 70, 33}, Shape{2, 65, 3, 66}, Shape{1, 200}}) {
+    Tensor<T> x(shape);
+    for (int64_t i = 0; i < x.numel(); ++i) x.data()[i] = static_cast<T>(i * 7 % 251);
+    for (int a = 0; a < shape.n; ++a)
+      for (int b = a + 1; b < shape.n; ++b) {
+        const auto view = transpose(x, a, b);
+        const auto copy = view.contiguous();
+        int64_t wrong = 0, at = 0, index[4] = {};
+        for (; at < copy.numel(); ++at) {
+          int64_t from = 0;
+          for (int d = 0; d < shape.n; ++d) from += index[d] * view.strides()[d];
+          wrong += !(copy.data()[at] == x.data()[from]);
+          for (int d = shape.n - 1; d >= 0 && ++index[d] == view.shape()[d]; --d) index[d] = 0;
+        }
+        INFO(name_of(dtype_of<T>) << " " << shape.str() << ", dimensions " << a << " and " << b);
+        CHECK(wrong == 0);
+        CHECK(copy.is_contiguous());
+      }
+  }
+}
+}  // namespace
+
+TEST_CASE("a copy of a permuted view has its elements in their places") {
+  check_permuted_copies<float>();
+  check_permuted_copies<double>();
+  check_permuted_copies<half>();
+  check_permuted_copies<int64_t>();
+  check_permuted_copies<uint8_t>();
+}
