@@ -45,6 +45,14 @@ struct ConcreteDropout {
     logit = full<T, D>(Shape{}, std::log(alpha / (1 - alpha)), at);
     logit.requires_grad_();
   }
+  template <class U, class E>
+  explicit ConcreteDropout(const ConcreteDropout<U, E>& o, Where at = Where::current())
+      : logit(converted<T, D>(o.logit, at)),
+        tau(o.tau),
+        shared(o.shared),
+        rescale(o.rescale),
+        training(o.training),
+        monte_carlo(o.monte_carlo) {}
   /// Whole time steps of x [B, T, C], no rescaling, alpha started between 0.01 and 0.5 as published (uniform in the logit).
   /// Miranda, Mena, Dengel, "An analysis of temporal dropout in Earth observation time series", 2025.
   static ConcreteDropout temporal(double tau = 0.1, Where at = Where::current()) {

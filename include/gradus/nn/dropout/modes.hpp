@@ -35,6 +35,8 @@ struct Dropping {
   }
 
  protected:
+  /// Rate and switches of another layer: for the constructors that change <T, D>.
+  void take_modes(const Dropping& o) { p = o.p, training = o.training, monte_carlo = o.monte_carlo; }
   Dropping(const char* layer, double rate, Where at) : p(rate) { gradus::detail::check_probability(layer, rate, at); }
 };
 

@@ -95,6 +95,12 @@ struct NestedDropout {
     double sum = 0;
     for (double& p : below_) sum += std::exchange(p, sum);
   }
+  template <class U, class E>
+  explicit NestedDropout(const NestedDropout<U, E>& o, Where at = Where::current())
+      : NestedDropout(o.N, o.law, at) {
+    axis = o.axis, per_sample = o.per_sample, keep = o.keep, fill = converted<T, D>(o.fill, at);
+    training = o.training, monte_carlo = o.monte_carlo;
+  }
   /// FlexTok's form: x [B, N, C], one k a sample, dropped tokens overwritten by a learnt vector [C], started from N(0, 0.02^2).
   static NestedDropout tokens(int64_t N, int64_t C, PrefixLaw law, Where at = Where::current()) {
     NestedDropout d(N, law, at);

@@ -34,6 +34,12 @@ struct SensitiveNeuronDropout : DropLayer<SensitiveNeuronDropout<T, D>> {
       fail("SensitiveNeuronDropout", "no change to measure", {{"window", std::to_string(window)}}, "at least 2 checkpoints",
            at);
   }
+  /// Without the history, which belongs to the run.
+  template <class U, class E>
+  explicit SensitiveNeuronDropout(const SensitiveNeuronDropout<U, E>& o, Where at = Where::current())
+      : SensitiveNeuronDropout(o.p, o.window, at) {
+    this->take_modes(o), in_evaluation = o.in_evaluation, mask = converted<T, D>(o.mask, at);
+  }
   /// Definition 3.1 for hidden states [..., m, d]: [..., d].
   static Tensor<T, D> sentence_embedding(const Tensor<T, D>& h, Where at = Where::current()) {
     return mul(add(mean(h, {-2}, false, at), select_last(h, at), at), 0.5, at);

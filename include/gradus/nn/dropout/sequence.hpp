@@ -210,6 +210,11 @@ struct ConditionDropout : DropLayer<ConditionDropout<T, D>> {
       : DropLayer<ConditionDropout<T, D>>("ConditionDropout", p, at), null(normal<T, D>(condition, 0, 0.02, at)) {
     null.requires_grad_();
   }
+  template <class U, class E>
+  explicit ConditionDropout(const ConditionDropout<U, E>& o, Where at = Where::current())
+      : DropLayer<ConditionDropout<T, D>>("ConditionDropout", o.p, at), null(converted<T, D>(o.null, at)) {
+    this->take_modes(o);
+  }
   Tensor<T, D> forward(const Tensor<T, D>& c, Where at = Where::current()) const {
     check(c, at);
     if (!this->active() || this->p == 0) return c;

@@ -122,6 +122,11 @@ struct MaskDropout : DropLayer<MaskDropout<T, D>> {
   mutable Tensor<T, D> mask;
 
   explicit MaskDropout(double p = 0.5, Where at = Where::current()) : DropLayer<MaskDropout<T, D>>("MaskDropout", p, at) {}
+  template <class U, class E>
+  explicit MaskDropout(const MaskDropout<U, E>& o, Where at = Where::current())
+      : MaskDropout(o.p, at) {
+    this->take_modes(o), mode = static_cast<Mode>(o.mode), mask = converted<T, D>(o.mask, at);
+  }
   void use(const Tensor<T, D>& psi) { mask = psi, mode = Mode::use; }
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
     if (!this->active() || mode == Mode::off) return x;

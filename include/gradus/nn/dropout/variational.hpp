@@ -26,6 +26,9 @@ struct VariationalGaussianDropout {
     log_alpha = full<T, D>(C > 0 ? Shape{C} : Shape{}, std::log(p / (1 - p)), at);
     log_alpha.requires_grad_();
   }
+  template <class U, class E>
+  explicit VariationalGaussianDropout(const VariationalGaussianDropout<U, E>& o, Where at = Where::current())
+      : log_alpha(converted<T, D>(o.log_alpha, at)), training(o.training), monte_carlo(o.monte_carlo) {}
   /// alpha, at most 1: above, q is no posterior that the method can use (the paper's section 3.2).
   Tensor<T, D> alpha(Where at = Where::current()) const { return exp(clamp(log_alpha, -1e30, 0, at), at); }
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
@@ -66,6 +69,14 @@ struct SparseVariationalLinear {
     bias = zeros<T, D>({out}, at);
     log_sigma2.requires_grad_(), bias.requires_grad_();
   }
+  template <class U, class E>
+  explicit SparseVariationalLinear(const SparseVariationalLinear<U, E>& o, Where at = Where::current())
+      : weight(converted<T, D>(o.weight, at)),
+        log_sigma2(converted<T, D>(o.log_sigma2, at)),
+        bias(converted<T, D>(o.bias, at)),
+        threshold(o.threshold),
+        training(o.training),
+        monte_carlo(o.monte_carlo) {}
   /// log alpha = log sigma^2 - log theta^2, within [-8, 8], where the approximation of the divergence was fitted.
   Tensor<T, D> log_alpha(Where at = Where::current()) const {
     return clamp(sub(log_sigma2, log(add(square(weight, at), 1e-16, at), at), at), -8, 8, at);

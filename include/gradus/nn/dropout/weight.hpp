@@ -37,6 +37,13 @@ struct DropConnect : DropLayer<DropConnect<T, D>> {
     weight = init::fan_in_uniform<T, D>({out, in}, static_cast<double>(in), at);
     if (with_bias) bias = init::fan_in_uniform<T, D>({out}, static_cast<double>(in), at);
   }
+  template <class U, class E>
+  explicit DropConnect(const DropConnect<U, E>& o, Where at = Where::current())
+      : DropLayer<DropConnect<T, D>>("DropConnect", o.p, at),
+        weight(converted<T, D>(o.weight, at)),
+        bias(converted<T, D>(o.bias, at)) {
+    this->take_modes(o);
+  }
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const {
     return linear(x, dropout(weight, this->p, this->active(), at), bias, at);
   }
