@@ -2,6 +2,9 @@
 // The instantiations are spread over elementwise_*.cu, which include this file, so that they compile side by side.
 #ifndef GRADUS_CUDA_ELEMENTWISE
 #define GRADUS_CUDA_ELEMENTWISE
+#if defined(__CUDACC__)
+#pragma nv_diag_suppress 186         // "pointless comparison of unsigned integer with zero": formulas that all integers share
+#endif
 #include <gradus/kernels/elementwise.hpp>
 
 #include "pointwise.cuh"
