@@ -17,6 +17,7 @@
 #include <limits>
 #include <vector>
 
+#include <gradus/kernels/index.hpp>
 #include <gradus/kernels/linalg.hpp>
 #include <gradus/ops/matmul.hpp>
 #include <gradus/ops/shape.hpp>
@@ -204,7 +205,7 @@ template <LinalgElement T, class D> Tensor<T, D> det(const Tensor<T, D>& a, Wher
   if (detail::wants_grad(a)) {
     auto& node = detail::record<DetNode<T, D>>(y, at, a);
     node.a = a, node.y = y;
-    for (const T d : y.span()) node.singular |= d == T(0);
+    node.singular = kernels::count_nonzero<T>(D{}, y.data(), y.numel()) < y.numel();
   }
   return y;
 }

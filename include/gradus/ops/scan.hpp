@@ -84,7 +84,7 @@ template <class T, class D> Tensor<T, D> cumprod(const Tensor<T, D>& x, int dim,
     if (detail::wants_grad(x)) {
       auto& node = detail::record<CumprodNode<T, D>>(y, at, x);
       node.x = x, node.y = y, node.dim = v.dim;
-      for (const T e : v.x.span()) node.zeros |= e == T(0);
+      node.zeros = kernels::count_nonzero<T>(D{}, v.x.data(), v.x.numel()) < v.x.numel();
     }
   }
   return y;
@@ -158,13 +158,10 @@ template <Floating T, class D> Tensor<T, D> logcumsumexp(const Tensor<T, D>& x, 
   if (detail::wants_grad(x) && x.numel() > 0) {
     auto& node = detail::record<LogcumsumexpNode<T, D>>(y, at, x);
     node.x = x, node.y = y, node.dim = v.dim;
-    const auto flat = y.span();
-    for (int64_t o = 0; o < v.s.O; ++o)
-      for (int64_t i = 0; i < v.s.I; ++i) {
-        const int64_t first = o * v.s.R * v.s.I + i;
-        const double rise = static_cast<double>(flat[first + (v.s.R - 1) * v.s.I]) - static_cast<double>(flat[first]);
-        node.far |= !(rise < 60);   // also where a value is infinite
-      }
+    const auto row = [&](int64_t r) { return no_grad([&] { return narrow(gradus::reshape(y.detach(), {v.s.O, v.s.R, v.s.I}, at), 1, r, 1, 1, at).to_vector(); }); };
+    const auto first = row(0), last = row(v.s.R - 1);
+    for (std::size_t j = 0; j < first.size(); ++j)
+      node.far |= !(static_cast<double>(last[j]) - static_cast<double>(first[j]) < 60);   // also where a value is infinite
   }
   return y;
 }
