@@ -5,6 +5,7 @@
 #   third_party/install.sh --with NAME ...   besides: fashion-mnist  60,000 + 10,000 clothing pictures
 #                                                     plots          gnuplot
 #                                                     gdb            for ./gradus debug
+#                                                     doxygen        for ./gradus site
 #                                                     torch          PyTorch in ~/.cache/gradus/venv, the peer of the benchmarks
 #
 # Debian and Ubuntu: through apt-get, with sudo when not root. Elsewhere it says what to install.
@@ -24,7 +25,7 @@ while (($#)); do
   case $1 in
     --with)
       case ${2-} in
-        fashion-mnist | plots | gdb | chromium | torch) extras+="$2 " ;;
+        fashion-mnist | plots | gdb | chromium | doxygen | torch) extras+="$2 " ;;
         *) die "install.sh: --with '${2-}' is not known; known: $known" ;;
       esac
       shift 2 ;;
@@ -49,6 +50,7 @@ missing_packages() {
   if with plots && ! has gnuplot; then echo gnuplot-nox; fi
   if with gdb && ! has gdb; then echo gdb; fi
   if with chromium && ! has chromium && ! has chromium-browser && ! has google-chrome; then echo chromium; fi
+  if with doxygen && ! has doxygen; then echo doxygen; fi
   local asked=("${libraries[@]}") installed package
   if with torch && [[ ! -x $cache/venv/bin/python ]]; then asked+=(python3-venv); fi
   installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "${asked[@]}" 2>/dev/null || true)
@@ -91,6 +93,7 @@ has_compiler || essential+=("a C++20 compiler: GCC 11 or Clang 14, or later")
 has cmake || essential+=("CMake 3.22 or later")
 has_builder || essential+=("Ninja or make")
 if with gdb && ! has gdb; then essential+=("gdb"); fi
+if with doxygen && ! has doxygen; then essential+=("doxygen"); fi
 if with torch && ! has python3; then essential+=("Python 3 with its venv module"); fi
 if ((${#essential[@]})); then
   say "please install these, under the names your system gives them:"
