@@ -112,10 +112,12 @@ Results run_kl_div(const Args& x) {
 /// log_probs, is
 /// - occupancy, so a term of value 0 and that gradient is added.
 Results run_ctc(const Args& x) {
+  const bool from_logits = x.c.name.find("logits") != std::string::npos;
   const auto times = x.integers("input_lengths");
-  const auto loss = ctc_loss(x[0], x.integers("targets"), times, x.integers("target_lengths"),
-                             {.blank = x.dim("blank", 0), .reduction = reduction(x), .zero_infinity = x.flag("zero_infinity")});
-  if (x.c.name.find("logits") != std::string::npos || !x[0].requires_grad()) return loss;
+  const auto loss =
+      ctc_loss(from_logits ? log_softmax(x[0], -1) : x[0], x.integers("targets"), times, x.integers("target_lengths"),
+               {.blank = x.dim("blank", 0), .reduction = reduction(x), .zero_infinity = x.flag("zero_infinity")});
+  if (from_logits) return loss;
   const auto counts = arange<int64_t>(static_cast<double>(x[0].size(0))).reshape({-1, 1}) < times;  // [T, N]
   const auto p = exp(x[0]);
   return loss + sum(where(unsqueeze(counts, 2), p - p.detach(), 0.0));
