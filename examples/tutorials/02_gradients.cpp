@@ -10,7 +10,7 @@
 using namespace gradus;
 
 int main() {
-  const Tensor<double> x{1, 2, 3}, t{2, 4, 7};
+  const Tensor<double> x{1., 2, 3}, t{2., 4, 7};
 
   //| ## By hand
   //| With `e = w x − t`, the chain rule gives `dL/dw = mean 2 e x`.

@@ -26,7 +26,7 @@ TEST_CASE("copies carry values, shapes and gradients") {
 }
 
 TEST_CASE("tensors from numbers") {
-  CHECK(check::unequal(Tensor<float, Cuda>{1, 2, 3}, Tensor<float>{1, 2, 3}) == "");
+  CHECK(check::unequal(Tensor<float, Cuda>{1., 2, 3}, Tensor<float>{1., 2, 3}) == "");
   CHECK(check::unequal(Tensor<bool, Cuda>{{true, false}, {false, true}}, Tensor<bool>{{true, false}, {false, true}}) == "");
   CHECK(check::unequal(arange<int64_t, Cuda>(2, 11, 3), arange<int64_t>(2, 11, 3)) == "");
   CHECK(check::unequal(linspace<double, Cuda>(-1, 2, 7), linspace<double>(-1, 2, 7)) == "");

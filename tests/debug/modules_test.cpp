@@ -64,10 +64,10 @@ TEST_CASE("ops find their modules: by parameters, call, function, neighbours and
 }
 
 TEST_CASE("what is recorded: inputs, values, gradients, visits") {
-  auto w = Tensor<double>{3, -2};
+  auto w = Tensor<double>{3., -2};
   w.set_name("w");
   w.requires_grad_();
-  const auto x = Tensor<double>{1, 2};
+  const auto x = Tensor<double>{1., 2};
   debug::Recorder r;
   sum(square(w * x)).backward();
   REQUIRE(r.ops.size() == 3);

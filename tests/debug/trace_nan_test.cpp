@@ -9,7 +9,7 @@ using check::error_of;
 using check::missing;
 
 TEST_CASE("the op that makes the first NaN is named, not the last of the chain") {
-  auto x = Tensor<double>{4, -1, 9};
+  auto x = Tensor<double>{4., -1, 9};
   x.set_name("x");
   x.requires_grad_();
   const debug::TraceNan guard;
@@ -25,7 +25,7 @@ TEST_CASE("the op that makes the first NaN is named, not the last of the chain")
 
 TEST_CASE("a NaN that comes from outside is found where it is used first") {
   const double nan = std::nan("");
-  auto x = Tensor<double>{1, nan}, w = Tensor<double>{2, 3};
+  auto x = Tensor<double>{1, nan}, w = Tensor<double>{2., 3};
   w.requires_grad_();
   const std::string text = error_of([&] { debug::trace_nan([&] { return sum(square(w * x)); }); });
   CHECK(missing(text, {"MulNode was given a bad value", "input 0   float64 cpu [2]: min 2", "input 1   float64 cpu [2]: min 1 mean 1 max 1, NaN 1",
@@ -33,19 +33,19 @@ TEST_CASE("a NaN that comes from outside is found where it is used first") {
 }
 
 TEST_CASE("a gradient that turns bad: good values, good dy, infinite slope times zero") {
-  auto x = Tensor<double>{0, 1};
+  auto x = Tensor<double>{0., 1};
   x.requires_grad_();
   const std::string text = error_of([&] {
     const debug::TraceNan guard;
     const auto y = sqrt(x);                     // slope at 0 is infinite
-    sum(y * Tensor<double>{0, 1}).backward();   // and 0 * infinity is NaN
+    sum(y * Tensor<double>{0., 1}).backward();   // and 0 * infinity is NaN
   });
   CHECK(missing(text, {"trace_nan, backward: UnaryNode<Sqrt> made the first bad gradient", "gradient  of input 0, float64 cpu [2]",
                        "dy        float64 cpu [2]: min 0 mean 0.5 max 1", "saved y"}) == "");
 }
 
 TEST_CASE("infinities are bad on request only; without NaN nothing happens; one guard ends") {
-  auto x = Tensor<double>{0, 1};
+  auto x = Tensor<double>{0., 1};
   x.requires_grad_();
   CHECK(error_of([&] { debug::trace_nan([&] { return log(x); }); }) == "no error");
   CHECK(missing(error_of([&] { debug::trace_nan([&] { return log(x); }, {.infinity = true}); }), {"UnaryNode<Log>", "infinite 1, the first at [0]"}) == "");

@@ -29,7 +29,7 @@ TEST_CASE("FSQ's gradient is that of the bound") {
   const auto z = check::leaf(check::uniform({4, 3}, -2, 2)), w = check::uniform({4, 3}, -1, 1, 2);
   sum(fsq(z) * w).backward();
   const auto v = check::leaf(z);
-  sum(fsq.bound(v) / Tensor<double>{4, 2, 1} * w).backward();
+  sum(fsq.bound(v) / Tensor<double>{4., 2, 1} * w).backward();
   CHECK(check::difference(z.grad(), v.grad()) == "");
   check::gradients([&](const Tensor<double>& x) { return fsq.bound(x); }, check::uniform({4, 3}, -2, 2));
   const double half = 7 * 1.001 / 2, shift = std::atanh(0.5 / half);

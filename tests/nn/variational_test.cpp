@@ -32,7 +32,7 @@ TEST_CASE("divergences of normals and categories") {
   const auto z = nn::reparametrize(expand(m, {100000, 2, 3}), expand(l, {100000, 2, 3}));
   const auto ratio = nn::normal_log_density(z, m, l) - nn::normal_log_density(z, m2, l2);
   CHECK(check::difference(mean(ratio, {0}), nn::kl_normals(m, l, m2, l2), 0.03, 0.01) == "");
-  CHECK(nn::normal_log_density(Tensor<double>{0}, Tensor<double>{0}, Tensor<double>{0}).item() ==
+  CHECK(nn::normal_log_density(Tensor<double>{0.}, Tensor<double>{0.}, Tensor<double>{0.}).item() ==
         Approx(-0.5 * std::log(2 * 3.14159265358979323846)));
   const Tensor<double> p{0.2, 0.8}, q{0.5, 0.5};
   CHECK(nn::kl_categorical(log(p), log(q)).item() == Approx(0.2 * std::log(0.4) + 0.8 * std::log(1.6)));

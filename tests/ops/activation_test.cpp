@@ -34,7 +34,7 @@ TEST_CASE("relu squared, snake, maxout") {
 TEST_CASE("sparsemax is the nearest point of the simplex") {
   CHECK(check::difference(sparsemax(Tensor<double>{0.5, 0.2, -1}), Tensor<double>{0.65, 0.35, 0}) ==
         "");  // tau = (0.7 - 1) / 2
-  CHECK(sparsemax(Tensor<double>{3, 0, 0}).to_vector() == std::vector<double>{1, 0, 0});
+  CHECK(sparsemax(Tensor<double>{3., 0, 0}).to_vector() == std::vector<double>{1, 0, 0});
   const auto x = check::uniform({4, 7}, -2, 2), y = sparsemax(x);
   CHECK(check::difference(sum(y, {-1}), ones<double>({4})) == "");
   CHECK(check::difference(sparsemax(x + 5.0), y, 1e-12, 1e-12) == "");
@@ -54,7 +54,7 @@ TEST_CASE("entmax of 1.5") {
 }
 
 TEST_CASE("stablemax") {
-  CHECK(check::difference(stablemax(Tensor<double>{1, -1}), Tensor<double>{2 / 2.5, 0.5 / 2.5}) == "");
+  CHECK(check::difference(stablemax(Tensor<double>{1., -1}), Tensor<double>{2 / 2.5, 0.5 / 2.5}) == "");
   check::gradients([](const Tensor<double>& v) { return stablemax(v); }, check::uniform({2, 5}, -2, 2));
   CHECK(stablemax(Tensor<double>{1, 5e300}, 0)(0).item() > 0);  // softmax would give 0 here
 }

@@ -8,7 +8,7 @@ using check::Double;
 using check::List;
 
 TEST_CASE("jacobian, vjp and jvp of an element-wise function are diagonal") {
-  const Double x{0.3, -1.2, 2.0}, v{1, 2, 3};
+  const Double x{0.3, -1.2, 2.0}, v{1., 2, 3};
   const auto f = [](const Double& t) { return t * t * t; };
   const Double d = square(x) * 3;
   CHECK(check::difference(jacobian(f, x), diag_embed(d)) == "");
