@@ -9,7 +9,7 @@
 #pragma once
 #include <cmath>
 
-#include <gradus/core/math.hpp>
+#include <gradus/core/config.hpp>
 
 namespace gradus::kernels {
 
@@ -234,8 +234,7 @@ struct MadgradRule {
     if (first) s[2] = p;
     g += A(decay) * p;
     s[0] += A(lambda) * g, s[1] += A(lambda) * g * g;
-    const A root = m::exp(m::log(s[1]) * A(1.0 / 3));   // cbrt, in a form that vectorises; 0 stays 0
-    p = detail::mix(keep, p, s[2] - s[0] / (root + A(eps)));
+    p = detail::mix(keep, p, s[2] - s[0] / (std::cbrt(s[1]) + A(eps)));
   }
 };
 /// Defazio et al. 2024 (Schedule-Free) with Adam's denominator; the parameter holds y.  s: z, exp_avg_sq

@@ -23,6 +23,8 @@
 #include <vector>
 
 #include <gradus/app/progress.hpp>
+#include <gradus/core/config.hpp>
+#include <gradus/core/random.hpp>
 #include <gradus/io/safetensors.hpp>
 #include <gradus/nn/module.hpp>
 
