@@ -1,6 +1,7 @@
 // Counters of what costs time without being asked for by name (I7): copies, conversions, and waiting for the device.
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 
 namespace gradus {
 

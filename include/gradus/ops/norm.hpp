@@ -157,18 +157,19 @@ template <class T, class D> struct BatchNormNode final : Node {
 /// Training uses the batch's statistics and moves the running ones: r = (1 - momentum) r + momentum s, with the unbiased variance.
 /// Evaluation uses the running ones.
 template <Floating T, class D>
-Tensor<T, D> batch_norm(const Tensor<T, D>& x0, const Tensor<T, D>& weight, const Tensor<T, D>& bias, const Tensor<T, D>& running_mean,
+Tensor<T, D> batch_norm(const Tensor<T, D>& x0, const Tensor<T, D>& weight0, const Tensor<T, D>& bias0, const Tensor<T, D>& running_mean,
                         const Tensor<T, D>& running_var, bool training, double momentum = 0.1, double eps = 1e-5, Where at = Where::current()) {
   if (x0.rank() < 2) fail("batch_norm", "no channel dimension", {{"x", describe(x0)}}, "x [N, C, ...]", at);
   const int64_t N = x0.shape()[0], C = x0.shape()[1], S = N * C > 0 ? x0.numel() / (N * C) : 0;
-  for (const auto* p : {&weight, &bias, &running_mean, &running_var})
+  for (const auto* p : {&weight0, &bias0, &running_mean, &running_var})
     if (p->defined() && !(p->shape() == Shape{C}))
       fail("batch_norm", "a parameter does not match the channels", {{"x", describe(x0)}, {"parameter", describe(*p)}}, "shape [" + std::to_string(C) + "]", at);
   if (!training && (!running_mean.defined() || !running_var.defined()))
     fail("batch_norm", "evaluation needs running statistics", {{"x", describe(x0)}}, "running_mean and running_var of shape [" + std::to_string(C) + "]", at);
   if (training && N * S < 2) fail("batch_norm", "one value a channel has no variance", {{"x", describe(x0)}}, "at least 2 values a channel in training", at);
   using A = compute_t<T>;
-  const auto x = contiguous(x0, at);
+  const auto x = contiguous(x0, at), weight = weight0.defined() ? contiguous(weight0, at) : weight0,
+             bias = bias0.defined() ? contiguous(bias0, at) : bias0;
   Tensor<T, D> y(x.shape(), at);
   Tensor<A, D> mu, var;
   if (training) {
