@@ -12,7 +12,7 @@ namespace check {
 /// The cases of the named operators in one file of tests/recorded.
 inline std::vector<gradus::recorded::Case> recorded_cases(const char* file, const std::vector<std::string>& ops) {
   std::vector<gradus::recorded::Case> found;
-  for (auto& c : gradus::recorded::load_cases(std::filesystem::path(__FILE__).parent_path().parent_path() / "recorded" / file))
+  for (auto& c : gradus::recorded::load_cases(std::filesystem::path(GRADUS_TESTS_DIR) / "recorded" / file))
     if (std::find(ops.begin(), ops.end(), c.op) != ops.end()) found.push_back(std::move(c));
   return found;
 }

@@ -59,7 +59,7 @@ void compare(const nlohmann::json& c, const Params& params, Opt opt) {
 }  // namespace
 
 TEST_CASE("twenty steps end where PyTorch's do, state by state", "[optim]") {
-  std::ifstream in(std::filesystem::path(__FILE__).parent_path().parent_path() / "recorded" / "optim" / "trajectories.json");
+  std::ifstream in(std::filesystem::path(GRADUS_TESTS_DIR) / "recorded" / "optim" / "trajectories.json");
   REQUIRE(in);
   int compared = 0;
   const auto document = nlohmann::json::parse(in);

@@ -20,7 +20,7 @@ std::string differs(const Schedule& s, const Values& expected) {
 }  // namespace
 
 TEST_CASE("the schedules PyTorch has give its values", "[optim]") {
-  std::ifstream in(std::filesystem::path(__FILE__).parent_path().parent_path() / "recorded" / "optim" / "schedules.json");
+  std::ifstream in(std::filesystem::path(GRADUS_TESTS_DIR) / "recorded" / "optim" / "schedules.json");
   REQUIRE(in);
   const auto document = nlohmann::json::parse(in);
   const Schedule constant_part = constant(0.04);

@@ -960,9 +960,9 @@ def on_stop(event):
     if isinstance(event, gdb.BreakpointEvent):
         return
     frame, depth = gdb.newest_frame(), 0
-    while frame is not None and depth < 6 and "stop_at_bad_value" not in (frame.name() or ""):
+    while frame is not None and depth < 10 and "stop_at_bad_value" not in (frame.name() or ""):
         frame, depth = frame.older(), depth + 1
-    if frame is None or depth >= 6:
+    if frame is None or depth >= 10:
         return
     while frame.older() is not None and is_ours(frame):
         frame = frame.older()

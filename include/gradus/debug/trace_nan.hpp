@@ -41,6 +41,7 @@ __attribute__((noipa))
 #endif
 inline void stop_at_bad_value() {  // gdb.py knows this name: it goes up from here to the user's frame
   std::raise(SIGTRAP);
+  asm volatile("");  // no tail call: this frame has to be there for the debugger
 }
 }  // namespace detail
 
