@@ -27,6 +27,7 @@ const std::map<std::string, std::set<std::string>> arrows = {
     {"io", {"core", "tensor"}},
     {"data", {"core", "kernels", "tensor", "autograd", "ops", "io"}},   // kernels: the random order of batches; ops: the factories
     {"app", {"core", "io"}},                                    // knows no model and no data set
+    {"models", {"core", "tensor", "autograd", "ops", "nn", "io", "data"}},   // whole networks with their files
     {"training", {"core", "tensor", "autograd", "ops", "nn", "optim", "io", "data", "app"}},   // around a loop, never the loop
     {"interop", {"core", "tensor", "autograd", "ops"}},
     {"debug", {"core", "kernels", "tensor", "autograd", "ops", "nn", "optim", "io"}},   // included by no header
