@@ -29,6 +29,13 @@ TEST_CASE("options of multi-head attention") {
     CHECK(nn::parameter_count(m) == 8 * 8 + 2 * 4 * 8 + 8 * 8 + 8);
   }
   {
+    Mha m(8, 2, {.qk_norm = nn::QkNorm::layer, .scale = 0.3});
+    const Tensor<double> none;
+    const auto q = layer_norm(heads(m.q(x), 2), none, none, 1e-5), k = layer_norm(heads(m.k(x), 2), none, none, 1e-5);
+    CHECK(check::difference(m(x), merged(m, scaled_dot_product_attention(q, k, heads(m.v(x), 2), {.scale = 0.3}))) == "");
+    CHECK(nn::parameter_count(m) == 4 * (8 * 8 + 8));
+  }
+  {
     Mha m(8, 2, {.left = 1, .right = 1, .qk_norm = nn::QkNorm::rms, .sink = nn::SinkKind::learned});
     nn::init::normal(m.sink, 0, 1);
     const auto q = rms_norm(heads(m.q(x), 2)), k = rms_norm(heads(m.k(x), 2));

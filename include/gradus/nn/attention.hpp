@@ -14,7 +14,7 @@
 
 namespace gradus::nn {
 
-enum class QkNorm { none, rms, cosine };
+enum class QkNorm { none, rms, cosine, layer };  ///< layer: without weight and bias
 enum class SinkKind { none, zero, learned, key_value };
 
 struct AttentionLayerOptions {
@@ -33,6 +33,7 @@ struct AttentionLayerOptions {
   double rope_base = 10000;
   RopePairs rope_pairs = RopePairs::half;
   AttentionForm form = AttentionForm::flash;
+  double scale = 0;  ///< of the scores; 0: 1 / sqrt(head size). muP: 8 / head size (Yang et al. 2022)
 };
 
 /// Keys and values of the tokens so far, [B, nkv, longest, hs], of one layer. Without gradients.
@@ -145,6 +146,8 @@ struct MultiHeadAttention {
                              .dropout = training ? options.dropout : 0.0,
                              .form = options.form};
     if (options.qk_norm == QkNorm::rms) query = rms_norm(query, q_norm, 1e-6, at), key = rms_norm(key, k_norm, 1e-6, at);
+    if (options.qk_norm == QkNorm::layer) query = plain_norm(query, at), key = plain_norm(key, at);
+    if (options.scale > 0) o.scale = options.scale;
     if (options.qk_norm == QkNorm::cosine) {
       const auto scale = exp(clamp(log_scale, -100, std::log(100.0), at), at);
       query = mul(normalize(query, 2, -1, 1e-12, at), gradus::reshape(scale, {nh, 1, 1}, at), at);
@@ -185,6 +188,7 @@ struct MultiHeadAttention {
     const auto heads = [&](const Tensor<T, D>& y, int64_t n) { return gradus::reshape(y, {x.shape()[0], n, hs}, at); };
     auto query = heads(q.forward(x, at), nh), key = heads(k.forward(x, at), nkv);
     if (options.qk_norm == QkNorm::rms) query = rms_norm(query, q_norm, 1e-6, at), key = rms_norm(key, k_norm, 1e-6, at);
+    if (options.qk_norm == QkNorm::layer) query = plain_norm(query, at), key = plain_norm(key, at);
     if (options.rope > 0) {
       std::vector<double> position;  // from the start of each row's sequence
       const auto first = start.to_vector();
@@ -201,6 +205,7 @@ struct MultiHeadAttention {
                              .softcap = options.softcap,
                              .dropout = training ? options.dropout : 0.0,
                              .form = options.form == AttentionForm::formula ? AttentionForm::formula : AttentionForm::flash};
+    if (options.scale > 0) o.scale = options.scale;
     if (options.alibi) o.slopes = alibi_slopes<T, D>(nh, at);
     if (options.sink == SinkKind::zero) o.sink = zeros<T, D>({nh}, at);
     if (options.sink == SinkKind::learned) o.sink = sink;
@@ -217,6 +222,9 @@ struct MultiHeadAttention {
   }
 
  private:
+  static Tensor<T, D> plain_norm(const Tensor<T, D>& x, Where at) {
+    return layer_norm(x, Tensor<T, D>(), Tensor<T, D>(), 1e-5, at);
+  }
   static int64_t kv_heads(int64_t heads, const AttentionLayerOptions& o) { return o.kv_heads ? o.kv_heads : heads; }
   static int64_t size_of_head(int64_t C, int64_t heads, const AttentionLayerOptions& o) {
     return o.head_size ? o.head_size : C / heads;
