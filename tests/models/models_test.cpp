@@ -118,7 +118,9 @@ TEST_CASE("SmolLM2-135M: logits of NumPy from the same weights (not run when the
   const io::GgufFile file(path);
   const auto m = models::Llama::from_gguf(file);
   const auto t = data::BpeTokenizer::from_gguf(file);
-  for (const auto& c : json("tokenizers/models.json").at("smollm2")) {
+  const auto encodings = json("tokenizers/models.json");   // by name: a loop over .at() of a temporary outlives it
+  REQUIRE(encodings.at("smollm2").size() == 20);
+  for (const auto& c : encodings.at("smollm2")) {
     INFO(c.at("text").dump());
     CHECK(t.encode(c.at("text").get<std::string>()) == c.at("ids").get<std::vector<int64_t>>());
   }
@@ -148,7 +150,9 @@ TEST_CASE("MiniLM-L6: embeddings of NumPy from the same weights (not run when th
   const auto folder = std::filesystem::path(path).parent_path();
   const auto t = data::WordPieceTokenizer::from_vocab(folder / "vocab.txt");
   const auto u = data::wordpiece_from_json(folder / "tokenizer.json");
-  for (const auto& c : json("tokenizers/models.json").at("minilm")) {
+  const auto encodings = json("tokenizers/models.json");   // by name: a loop over .at() of a temporary outlives it
+  REQUIRE(encodings.at("minilm").size() == 20);
+  for (const auto& c : encodings.at("minilm")) {
     const auto text = c.at("text").get<std::string>();
     INFO(text);
     CHECK(t.encode(text) == c.at("ids").get<std::vector<int64_t>>());
