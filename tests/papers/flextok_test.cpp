@@ -159,6 +159,41 @@ TEST_CASE("flextok: parameters of the paper's blocks", "[papers]") {
   CHECK(nn::parameter_count(modulated) == block_parameters(128, true));
 }
 
+TEST_CASE("flextok: the plan counts what is built; d18-d28", "[papers]") {
+  Config c;
+  Tokenizer<float> example(c);
+  CHECK(flextok::plan(c).parameters == nn::parameter_count(example));
+  const Plan p = flextok::plan(Config::paper(18, 28));
+  CHECK(p.encoder_blocks == 286654464);
+  CHECK(std::abs(static_cast<double>(p.decoder_blocks) / 1e6 - 2158) < 1);
+  Block<float> widest(64 * 28, 64, true);  // one of the 28: all of them take 8.6 GB
+  CHECK(28 * nn::parameter_count(widest) == p.decoder_blocks);
+}
+
+TEST_CASE("flextok: a step at 256 x 256 with 256 registers, width 64", "[papers]") {
+  manual_seed(11);
+  Tokenizer<float> net(Config::paper(1, 1));
+  CHECK(flextok::plan(net.c).parameters == nn::parameter_count(net));
+  optim::AdamW opt(net, {.lr = 1e-3, .allow_missing_grad = true});
+  const auto z0 = randn<float>({1, 16, 32, 32});
+  const auto L = net.loss(z0);
+  CHECK(std::abs(L.item() - 2) < 0.3);  // v = 0: 1 + the mean square of z0
+  L.backward();
+  opt.step();
+  CHECK(std::isfinite(net.loss(z0).item()));
+}
+
+TEST_CASE("flextok: REPA trains its projection and what lies before it", "[papers]") {
+  manual_seed(13);
+  Config c = small();
+  c.repa = 0.5, c.teacher = 6;
+  Tokenizer<double> net(c);
+  const auto z0 = randn<double>({2, 4, 4, 4}), f = randn<double>({2, 4, 6});
+  net.loss(z0, f).backward();
+  CHECK(largest(net.projection[2].weight.grad()) > 0);
+  CHECK(largest(net.noisy_in.weight.grad()) > 0);
+}
+
 TEST_CASE("flextok: one class cannot see later tokens", "[papers]") {
   manual_seed(9);
   Config c = small();

@@ -23,7 +23,7 @@ using namespace flextok;
 
 struct Options {
   Config c;
-  bool demo = false, fresh = false, apg = false;
+  bool demo = false, fresh = false, apg = false, plan = false;
   double guidance = 2, guidance_ar = 1.5;
   int64_t steps_ode = 20;
   std::string mask = "causal", dataset = "fashion-mnist";
@@ -70,8 +70,9 @@ int reproduce(const app::Args& args, const Options& o) {
   for (int s = 0; s < args.seeds; ++s) {
     const uint64_t seed = args.seed + static_cast<uint64_t>(s);
     const std::string of_seed = " seed " + std::to_string(seed);
-    const std::string key = std::to_string(seed) + "-" + std::to_string(N) + "-" + std::to_string(c.D) + "-" +
-                            std::to_string(c.K) + "-" + std::to_string(c.vocabulary());
+    std::string key = std::to_string(seed) + "-" + o.dataset + "-" + std::to_string(N) + "-" + std::to_string(c.D) + "-" +
+                      std::to_string(c.K);
+    for (const int64_t level : c.levels) key += "-" + std::to_string(level);
     const auto place = [&](int64_t n, const std::string& more = "") {
       return Place{fs::path(args.out) / "stages", key + "-" + std::to_string(n) + more, o.fresh};
     };
@@ -99,16 +100,28 @@ int reproduce(const app::Args& args, const Options& o) {
     const auto host_x = to_device<Cpu>(x);
     const auto real = features(judge, x);
 
-    // Stage 1.
+    // Stage 1; REPA's teacher is another classifier than the judge.
+    manual_seed(seed + 500);
+    Classifier<float, D> teacher(c.channels);
+    if (c.repa > 0)
+      train_stage(place(epochs * (N / 128)), "teacher", teacher, {.steps = epochs * (N / 128), .batch = 128, .lr = 2e-3},
+                  [&](int64_t step) {
+                    const auto [x, y] = pictures<D>(set.train, draw_pictures(seed + 500, step, 128, N));
+                    return cross_entropy(teacher.logits(x), y);
+                  });
+    const auto of_tokenizer = [](const Config& config) {
+      return "-" + config.nested + (config.causal ? "" : "-full") + (config.deterministic ? "-det" : "") +
+             (config.repa > 0 ? "-repa" + app::plain(config.repa) : "");
+    };
     const auto train_tokenizer = [&](const std::string& name, const Config& config) {
       manual_seed(seed);
       Net net(config);
-      const std::string more = "-" + config.nested + (config.causal ? "" : "-full") + (config.deterministic ? "-det" : "");
-      train_stage(place(steps, more), name, net, {.steps = steps, .lr = 2e-3, .ema = quick || smoke ? 0 : 0.998},
-                  [&](int64_t step) {
-                    const auto z =
-                        no_grad([&] { return vae.encode(pictures<D>(set.train, draw_pictures(seed + 1, step, 64, N)).first); });
-                    return net.loss(z);
+      train_stage(place(steps, of_tokenizer(config)), name, net,
+                  {.steps = steps, .lr = 2e-3, .ema = quick || smoke ? 0 : 0.998}, [&](int64_t step) {
+                    const auto x = pictures<D>(set.train, draw_pictures(seed + 1, step, 64, N)).first;
+                    const auto z = no_grad([&] { return vae.encode(x); });
+                    if (config.repa == 0) return net.loss(z);
+                    return net.loss(z, no_grad([&] { return patchify(teacher.map(x), 1, 1); }));
                   });
       return net;
     };
@@ -173,7 +186,7 @@ int reproduce(const app::Args& args, const Options& o) {
     const auto ids = cat(all, 0);
     manual_seed(seed + 2);
     Autoregressive<float, D> ar(c);
-    train_stage(place(ar_steps, "-" + std::to_string(steps) + c.nested), "autoregressive", ar,
+    train_stage(place(ar_steps, "-" + std::to_string(steps) + of_tokenizer(c)), "autoregressive", ar,
                 {.steps = ar_steps, .batch = 128, .lr = 1e-3}, [&](int64_t step) {
                   const auto index = draw_pictures(seed + 2, step, 128, N);
                   std::vector<int64_t> classes;
@@ -310,6 +323,11 @@ int main(int argc, char** argv) {
       [&](CLI::App& cli) {
         cli.add_flag("--demo", o.demo, "one tokenizer, one seed, for the pictures: minutes");
         cli.add_flag("--fresh", o.fresh, "train again although the stages are in OUT/stages");
+        cli.add_flag("--plan", o.plan,
+                     "print parameters, memory and FLOPs of a training step at the paper's sizes, run nothing");
+        cli.add_option("--repa", o.c.repa, "weight of the alignment with a small classifier's features; 0: none")
+            ->check(CLI::Range(0.0, 100.0))
+            ->capture_default_str();
         cli.add_option("--levels", o.c.levels, "levels of FSQ")->capture_default_str();
         cli.add_option("--registers", o.c.K, "tokens a picture")->check(CLI::Range(1, 1024))->capture_default_str();
         cli.add_option("--nested", o.c.nested, "law of the number of tokens kept")
@@ -332,6 +350,25 @@ int main(int argc, char** argv) {
     if ((a.setting == app::Setting::smoke || a.setting == app::Setting::quick || o.demo) && !a.seeds_given) a.seeds = 1;
     if (a.setting == app::Setting::quick || a.setting == app::Setting::smoke)
       o.c.D = 32, o.c.encoder_depth = 1, o.c.decoder_depth = 2, o.c.K = std::min<int64_t>(o.c.K, 8);
+    if (o.plan) {
+      app::Table t;
+      t.columns = {"size",
+                   "encoder",
+                   "decoder",
+                   "tokenizer",
+                   "GFLOP a picture",
+                   "weights and optimiser, GB",
+                   "activations a picture, GB"};
+      for (const auto& [e, d] : {std::pair{12, 12}, std::pair{18, 18}, std::pair{18, 28}}) {
+        const Plan p = flextok::plan(Config::paper(e, d));
+        const auto millions = [](int64_t n) { return app::figure(static_cast<double>(n) / 1e6, 4) + " M"; };
+        t.row({"d" + std::to_string(e) + "-d" + std::to_string(d), millions(p.encoder_blocks), millions(p.decoder_blocks),
+               millions(p.parameters), app::figure(p.flops / 1e9, 4), app::figure(p.state_gb, 3),
+               app::figure(p.activations_gb, 3)});
+      }
+      std::cout << t.text() << "256 x 256, 256 registers; encoder and decoder: their blocks alone\n";
+      return 0;
+    }
     if (a.setting == app::Setting::paper)
       fail("--paper", "the loop over an ImageNet folder is not part of this example yet", {{"sizes", "Config::paper"}},
            "--smoke, --quick, --demo or the default", Where::current());

@@ -60,7 +60,38 @@ inline int64_t block_parameters(int64_t D, bool modulated) {
   return 4 * D * D + 3 * D * hidden_of(D) + (modulated ? 12 * D * (D + 1) : 0);
 }
 
-/// z [B, C, H, W] <-> [0, 255]-free images; conv 3 x 3 with SiLU, two strides of 2 and their mirror with nearest upsampling.
+/// What a training step of the tokenizer takes, from the sizes alone: nothing is allocated.
+struct Plan {
+  int64_t encoder_blocks = 0, decoder_blocks = 0;  // parameters
+  int64_t parameters = 0;                          // of the whole tokenizer, without REPA's projection
+  double flops = 0;                                // a picture and step: forward, and backward as twice that
+  double state_gb = 0;                             // weights, gradients, two moments, average, in float
+  double activations_gb = 0;                       // a picture: about 12 D + 4 h numbers a token and block kept for backward
+};
+inline Plan plan(const Config& c) {
+  const int64_t E = c.encoder_D(), D = c.decoder_D(), L = static_cast<int64_t>(c.levels.size()), n = c.patch();
+  Plan p;
+  p.encoder_blocks = c.encoder_depth * block_parameters(E, false);
+  p.decoder_blocks = c.decoder_depth * block_parameters(D, true);
+  p.parameters = p.encoder_blocks + p.decoder_blocks;
+  p.parameters += E * (n + 1) + c.K * E + L * (E + 1);          // patches in, registers, codes out
+  p.parameters += D * (L + 1) + c.K * D + 2 * D + D * (n + 1);  // codes in, positions, mask and null vectors, noisy patches in
+  p.parameters += D * 257 + D * (D + 1) + 2 * D * (D + 1) + n * (D + 1);  // time, head
+  const double N = static_cast<double>(c.P() + c.K);
+  const auto blocks = [N](int64_t depth, int64_t width, bool modulated) {
+    const double w = static_cast<double>(width), products = 2 * static_cast<double>(block_parameters(width, false)) * N;
+    return static_cast<double>(depth) * (products + 4 * N * N * w + (modulated ? 24 * w * w : 0));
+  };
+  p.flops = 3 * (blocks(c.encoder_depth, E, false) + blocks(c.decoder_depth, D, true));
+  p.state_gb = 20e-9 * static_cast<double>(p.parameters);
+  const auto kept = [N](int64_t depth, int64_t w) {
+    return 4e-9 * N * static_cast<double>(depth * (12 * w + 4 * hidden_of(w)));
+  };
+  p.activations_gb = kept(c.encoder_depth, E) + kept(c.decoder_depth, D);
+  return p;
+}
+
+/// Images and latents [B, C, H', W']; conv 3 x 3 with SiLU, two strides of 2 and their mirror with nearest upsampling.
 template <class T = float, class D = Cpu>
 struct Vae {
   using value_type = T;
