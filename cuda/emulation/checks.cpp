@@ -243,12 +243,16 @@ void other_access(Thread& t, const char* p, unsigned n, Kind kind, const Place& 
 
 }  // namespace
 
-void check_access(Thread& t, const void* pointer, unsigned n, Kind kind, const Place& where, bool whole) {
+void report_misaligned(const void* p, unsigned alignment, Kind kind, const Place& where) {
+  const std::string n = std::to_string(alignment);
+  report_address(p, alignment, kind, where, ("a " + n + "-byte access at an address that is not a multiple of " + n).c_str());
+}
+
+void check_access(Thread& t, const void* pointer, unsigned n, Kind kind, const Place& where, unsigned alignment) {
   const auto* p = static_cast<const char*>(pointer);
   if (static_cast<std::size_t>(p - t.fiber->memory) < t.fiber->bytes) return;     // its own local variables
   if (check_flags.level == 0) return;
-  if (whole && (reinterpret_cast<uintptr_t>(p) & (n - 1)))
-    report_address(p, n, kind, where, ("a " + std::to_string(n) + "-byte access at an address that is not a multiple of it").c_str());
+  if (reinterpret_cast<uintptr_t>(p) & (alignment - 1)) report_misaligned(p, alignment, kind, where);
   Block& b = *t.block;
   if (check_flags.lint) lint_access(t, p, n, kind, where);
   if (const auto offset = static_cast<std::size_t>(p - b.arena); offset < kArena) {
@@ -262,7 +266,7 @@ void check_access(Thread& t, const void* pointer, unsigned n, Kind kind, const P
 // ---- accesses that the functions of device.hpp make themselves ----
 
 void note_access(Thread& t, const void* p, unsigned n, Kind kind, const Site& at) {
-  check_access(t, p, n, kind, Place::of(at), n <= 16 && std::has_single_bit(n));
+  check_access(t, p, n, kind, Place::of(at), n <= 16 && std::has_single_bit(n) ? n : 1);
 }
 
 void set_pending(Thread& t, const void* p, unsigned n, bool pending) {

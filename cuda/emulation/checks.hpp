@@ -14,8 +14,10 @@ struct CheckFlags {
 };
 extern constinit CheckFlags check_flags;
 
-/// `whole`: a plain access, which has to be aligned to its size.
-void check_access(Thread& t, const void* p, unsigned n, Kind kind, const Place& place, bool whole);
+/// n bytes at p, which has to be a multiple of `alignment`.
+void check_access(Thread& t, const void* p, unsigned n, Kind kind, const Place& place, unsigned alignment);
+/// `p` is no multiple of `alignment`: throws the report.
+[[noreturn]] void report_misaligned(const void* p, unsigned alignment, Kind kind, const Place& place);
 void note_access(Thread& t, const void* p, unsigned n, Kind kind, const Site& at);
 void set_pending(Thread& t, const void* p, unsigned n, bool pending);
 void preempt(Thread& t);

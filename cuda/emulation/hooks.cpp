@@ -6,11 +6,15 @@
 namespace gradus::emu {
 namespace {
 
-inline void access(const void* p, unsigned n, Kind kind, const void* pc, bool whole) {
+// GCC calls the function of 16 bytes for any object of that size aligned to 8: what is aligned to more, the compiler's own
+// check tells (__ubsan_handle_type_mismatch_v1).
+inline unsigned alignment_of(unsigned n) { return n < 8 ? n : 8; }
+
+inline void access(const void* p, unsigned n, Kind kind, const void* pc, unsigned alignment) {
   Thread* t = running_thread;
   if (!t) return;
   running_thread = nullptr;                                // as Inside does
-  check_access(*t, p, n, kind, Place::of(reinterpret_cast<uintptr_t>(pc) - 1), whole);
+  check_access(*t, p, n, kind, Place::of(reinterpret_cast<uintptr_t>(pc) - 1), alignment);
   running_thread = t;
 }
 /// Volatile accesses are how a kernel says that threads talk through memory: treated as atomic.
@@ -18,7 +22,7 @@ inline void atomic_access(const void* p, unsigned n, const void* pc) {
   Thread* t = running_thread;
   if (!t) return;
   running_thread = nullptr;
-  check_access(*t, p, n, Kind::atomic, Place::of(reinterpret_cast<uintptr_t>(pc) - 1), true);
+  check_access(*t, p, n, Kind::atomic, Place::of(reinterpret_cast<uintptr_t>(pc) - 1), alignment_of(n));
   atomic_spin(*t);
   running_thread = t;
 }
@@ -27,6 +31,7 @@ inline void atomic_access(const void* p, unsigned n, const void* pc) {
 }  // namespace gradus::emu
 
 using gradus::emu::access;
+using gradus::emu::alignment_of;
 using gradus::emu::atomic_access;
 using gradus::emu::Kind;
 #define PC __builtin_return_address(0)
@@ -37,19 +42,19 @@ void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
-void __tsan_read_range(void* p, std::size_t n) { access(p, static_cast<unsigned>(n), Kind::read, PC, false); }
-void __tsan_write_range(void* p, std::size_t n) { access(p, static_cast<unsigned>(n), Kind::write, PC, false); }
+void __tsan_read_range(void* p, std::size_t n) { access(p, static_cast<unsigned>(n), Kind::read, PC, 1); }
+void __tsan_write_range(void* p, std::size_t n) { access(p, static_cast<unsigned>(n), Kind::write, PC, 1); }
 
-#define GRADUS_HOOKS(n)                                                                                             \
-  void __tsan_read##n(void* p) { access(p, n, Kind::read, PC, true); }                                              \
-  void __tsan_write##n(void* p) { access(p, n, Kind::write, PC, true); }                                            \
-  void __tsan_unaligned_read##n(void* p) { access(p, n, Kind::read, PC, false); }                                   \
-  void __tsan_unaligned_write##n(void* p) { access(p, n, Kind::write, PC, false); }                                 \
-  void __tsan_read_write##n(void* p) { access(p, n, Kind::read, PC, true), access(p, n, Kind::write, PC, true); }   \
-  void __tsan_unaligned_read_write##n(void* p) { access(p, n, Kind::read, PC, false), access(p, n, Kind::write, PC, false); } \
-  void __tsan_volatile_read##n(void* p) { atomic_access(p, n, PC); }                                                \
-  void __tsan_volatile_write##n(void* p) { atomic_access(p, n, PC); }                                               \
-  void __tsan_unaligned_volatile_read##n(void* p) { atomic_access(p, n, PC); }                                      \
+#define GRADUS_HOOKS(n)                                                                                                                 \
+  void __tsan_read##n(void* p) { access(p, n, Kind::read, PC, alignment_of(n)); }                                                       \
+  void __tsan_write##n(void* p) { access(p, n, Kind::write, PC, alignment_of(n)); }                                                     \
+  void __tsan_unaligned_read##n(void* p) { access(p, n, Kind::read, PC, 1); }                                                           \
+  void __tsan_unaligned_write##n(void* p) { access(p, n, Kind::write, PC, 1); }                                                         \
+  void __tsan_read_write##n(void* p) { access(p, n, Kind::read, PC, alignment_of(n)), access(p, n, Kind::write, PC, alignment_of(n)); } \
+  void __tsan_unaligned_read_write##n(void* p) { access(p, n, Kind::read, PC, 1), access(p, n, Kind::write, PC, 1); }                   \
+  void __tsan_volatile_read##n(void* p) { atomic_access(p, n, PC); }                                                                    \
+  void __tsan_volatile_write##n(void* p) { atomic_access(p, n, PC); }                                                                   \
+  void __tsan_unaligned_volatile_read##n(void* p) { atomic_access(p, n, PC); }                                                          \
   void __tsan_unaligned_volatile_write##n(void* p) { atomic_access(p, n, PC); }
 GRADUS_HOOKS(1)
 GRADUS_HOOKS(2)
@@ -101,6 +106,25 @@ GRADUS_ATOMICS(64, unsigned long)
 #undef GRADUS_ATOMICS
 void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 void __tsan_atomic_signal_fence(int) {}
+
+#ifdef GRADUS_KERNEL_CHECKS
+// -fsanitize=alignment: called where the address is no multiple of what the type asks for. The layout is the compilers'.
+struct TypeMismatch {
+  const char* file;
+  uint32_t line, column;
+  const void* type;
+  uint8_t log_alignment, kind;                             // kind 1: a store
+};
+void __ubsan_handle_type_mismatch_v1(const TypeMismatch* m, uintptr_t p) {
+  gradus::emu::Thread* t = gradus::emu::running_thread;
+  if (!t) return;
+  gradus::emu::running_thread = nullptr;
+  if (gradus::emu::check_flags.level > 0)
+    gradus::emu::report_misaligned(reinterpret_cast<const void*>(p), 1u << m->log_alignment, m->kind == 1 ? Kind::write : Kind::read,
+                                   gradus::emu::Place::of(reinterpret_cast<uintptr_t>(PC) - 1));
+  gradus::emu::running_thread = t;
+}
+#endif
 }
 #undef PC
 #endif

@@ -48,7 +48,7 @@ void load(Thread* const* lanes) {
   for (int lane = 0; lane < kWarp; ++lane) {
     const WarpOp& op = *lanes[lane]->op;
     const auto& in = *static_cast<const LdsmInput*>(op.in);
-    check_access(*lanes[lane], in.row, 16, Kind::read, Place::of(op.at), true);
+    check_access(*lanes[lane], in.row, 16, Kind::read, Place::of(op.at), 16);
     std::memcpy(matrix[lane / 8][lane % 8], in.row, 16);
   }
   for (int lane = 0; lane < kWarp; ++lane) {

@@ -35,7 +35,7 @@ expect 'b0 t5 +running' "$out"
 expect 'b0 t6-t199 +not started' "$out"
 
 # 4 native threads: gdb's own commands
-out=$(GRADUS_EMU_BACKEND=threads session -ex "break first.cu:$line" -ex run -ex 'info threads' -ex 'thread apply all -q bt 4' "${first[@]}")
+out=$(GRADUS_EMU_BACKEND=threads session -ex "break first.cu:$line" -ex run -ex 'info threads' -ex 'thread apply all -q bt 16' "${first[@]}")
 expect '"b0\.t17"' "$out"
 expect '"b0\.t199"' "$out"
 count=$(grep -c 'reverse_dynamic (x=' <<<"$out")
