@@ -170,6 +170,10 @@ void shared_access(Thread& t, std::size_t offset, unsigned n, Kind kind, const P
   for (const SharedArray& a : b.arrays)
     if (offset - a.offset < a.bytes && offset + n <= a.offset + a.bytes) array = &a;
   if (!array) report_shared_bounds(b, offset, n, kind, where);
+  // An object with padding is written member by member and may be copied as a whole: then one written byte is enough.
+  bool some_written = false;
+  if (kind != Kind::write && array->padded && n > 4)
+    each_word(offset, n, [&](std::size_t i, uint8_t mask) { return !(some_written = b.cells[i].owner == b.serial && (b.cells[i].written & mask)); });
   each_word(offset, n, [&](std::size_t i, uint8_t mask) {
     Cell& c = b.cells[i];
     if (c.owner != b.serial) c = Cell(), c.owner = b.serial;
@@ -178,7 +182,7 @@ void shared_access(Thread& t, std::size_t offset, unsigned n, Kind kind, const P
       fail_thread(std::string("shared memory is ") + (kind == Kind::read ? "read" : "written") + " before the copy_async16 that fills it was waited for: " +
                   element(*array, offset) + "\n  " + (kind == Kind::read ? "read      " : "write     ") + where.text());
     if (kind == Kind::write) c.written |= mask;
-    else if (mask & ~c.written)
+    else if ((mask & ~c.written) && !some_written)
       fail_thread("shared memory is read before it was written: " + element(*array, offset) + "\n  read      " + where.text() +
                   "\n  array     declared at " + place(array->at) +
                   "; no thread of the block has written it (a __syncthreads() too few?)");

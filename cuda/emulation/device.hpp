@@ -43,6 +43,7 @@ struct SharedShape {
   std::size_t bytes, element;
   int rank;
   const std::size_t* extent;
+  bool padded;                       // elements may hold bytes that no member covers
 };
 void* shared_array(const SharedShape& shape, std::size_t align, Site at);
 void* dynamic_shared(const char* name, std::size_t element, Site at);

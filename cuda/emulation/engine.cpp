@@ -380,7 +380,7 @@ void* shared_array(const SharedShape& s, std::size_t align, Site at) {
     fail_thread("shared arrays of " + std::to_string(b.static_used) + " bytes; a kernel may declare 49152, and ask for more as dynamic shared memory (" +
                 std::to_string(dynamic) + " bytes here)\n  at        " + place(at));
   b.arena_used = offset + bytes + kRedZone;
-  b.arrays.push_back({s.key, offset, bytes, s.name, at, s.element, s.rank, s.extent});
+  b.arrays.push_back({s.key, offset, bytes, s.name, at, s.element, s.rank, s.extent, s.padded});
   return b.arena + offset;
 }
 

@@ -72,6 +72,7 @@ struct SharedArray {
   std::size_t element = 1;
   int rank = 1;                    // of the array type; 0: a scalar
   const std::size_t* extent = nullptr;
+  bool padded = false;             // elements may hold bytes that no member covers
 };
 
 struct NamedBarrier {

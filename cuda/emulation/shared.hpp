@@ -7,8 +7,9 @@ namespace gradus::emu {
 template <class T> T& shared_object(const void* key, std::size_t align, const char* name, Site at) {
   static_assert(std::is_trivially_copyable_v<T>, "gradus: objects in shared memory are not constructed: they are trivially copyable");
   using Element = std::remove_all_extents_t<T>;
+  constexpr bool padded = std::is_class_v<Element> && alignof(Element) < sizeof(Element);
   static constexpr std::size_t extent[] = {std::extent_v<T, 0>, std::extent_v<T, 1>, std::extent_v<T, 2>, std::extent_v<T, 3>};
-  return *static_cast<T*>(shared_array({key, name, sizeof(T), sizeof(Element), std::rank_v<T>, extent}, align, at));
+  return *static_cast<T*>(shared_array({key, name, sizeof(T), sizeof(Element), std::rank_v<T>, extent, padded}, align, at));
 }
 }  // namespace gradus::emu
 

@@ -53,6 +53,17 @@ __global__ void uninitialised_shared(float* x) {
   __syncthreads();
   x[threadIdx.x] = s[63 - threadIdx.x];                                  // mark: uninitialised_shared
 }
+struct Padded {
+  float v;
+  long long at;
+};
+__global__ void uninitialised_object(float* x) {
+  GRADUS_SHARED(Padded, s, [64]);
+  if (threadIdx.x < 63) s[threadIdx.x].v = x[threadIdx.x], s[threadIdx.x].at = 0;
+  __syncthreads();
+  const Padded p = s[63 - threadIdx.x];                                  // mark: uninitialised_object
+  x[threadIdx.x] = p.v + static_cast<float>(p.at);
+}
 __global__ void shared_out_of_bounds(float* x) {
   GRADUS_SHARED(float, s, [64]);
   s[threadIdx.x + 1] = x[threadIdx.x];                                   // mark: shared_out_of_bounds
@@ -199,6 +210,7 @@ void run_bug(const std::string& name) {
   else if (name == "early_return") launch(early_return, {"early", 1, 64}, px, 40);
   else if (name == "missing_syncwarp") one(missing_syncwarp, 32);
   else if (name == "uninitialised_shared") one(uninitialised_shared, 64);
+  else if (name == "uninitialised_object") one(uninitialised_object, 64);
   else if (name == "shared_out_of_bounds") one(shared_out_of_bounds, 64);
   else if (name == "stale_between_blocks") one(stale_between_blocks, 32, 2);
   else if (name == "plain_histogram") {

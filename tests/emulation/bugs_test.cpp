@@ -55,6 +55,7 @@ const std::vector<Expected> all = {
     {"early_return", "early_return", "24 threads ended before a barrier that 40 wait at", 1, true},
     {"missing_syncwarp", "missing_syncwarp", "without __syncwarp()|read before it was written: s["},
     {"uninitialised_shared", "uninitialised_shared", "read before it was written: s[63]"},
+    {"uninitialised_object", "uninitialised_object", "read before it was written: s[63]"},
     {"shared_out_of_bounds", "shared_out_of_bounds", "shared memory out of bounds"},
     {"stale_between_blocks", "stale_between_blocks", "read before it was written"},
     {"plain_histogram", "plain_histogram", "race on bins[3]"},

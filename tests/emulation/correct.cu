@@ -264,6 +264,18 @@ __global__ void bytes_by_neighbours(const unsigned char* x, unsigned char* y) {
   __syncthreads();
   y[threadIdx.x] = s[63 - threadIdx.x];
 }
+struct Padded {
+  float v;
+  long long at;
+};
+/// Four bytes of a Padded are in no member: nobody writes them, and a copy of the whole reads them.
+__global__ void objects_with_padding(const float* x, float* y) {
+  GRADUS_SHARED(Padded, s, [64]);
+  s[threadIdx.x].v = x[threadIdx.x], s[threadIdx.x].at = threadIdx.x;
+  __syncthreads();
+  const Padded p = s[63 - threadIdx.x];
+  y[p.at] = p.v;
+}
 
 // ---- running them, and the same with loops ----
 
@@ -531,6 +543,14 @@ const std::vector<Correct>& correct_kernels() {
          for (int i = 0; i < 64; ++i) y[i] = static_cast<float>((63 - i) * 3);
          return y;
        },
+       0},
+      {"objects_with_padding",
+       [] {
+         const OnDevice<float> x(first(input(), 64)), y(64);
+         launch(objects_with_padding, {"padded", 1, 64}, x, y);
+         return y.host();
+       },
+       [] { return first(input(), 64); },
        0},
   };
   return all;
