@@ -26,7 +26,7 @@ const bool memory_ladders = [] {
   for (const std::string& step : gradus::ladders::transpose_steps())
     bench::add("ladder.transpose." + step, shape, "f32", [=] {
       const auto x = gradus::randn<float, Cuda>({side, side});
-      Tensor<float, Cuda> y({side, side});
+      Tensor<float, Cuda> y(gradus::Shape{side, side});
       return bench::Work{[=]() mutable { gradus::ladders::transpose(step, x.data(), y.data(), side, side), gradus::cuda::synchronize(); }, 1, 0, 2 * bytes};
     });
   return true;

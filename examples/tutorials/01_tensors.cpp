@@ -23,7 +23,7 @@ int main() {
 
   //| ## Arithmetic broadcasts
   //| Shapes are aligned at the right; an extent of 1 is repeated. Here `[2, 3]` meets `[3]`, then `[2, 1]`.
-  const Tensor<> row{10, 20, 30};
+  const Tensor<> row{10., 20., 30.};
   std::cout << a + row << "\n" << a * sum(a, {1}, true) << "\n";
   //> tensor([[11., 22., 33.],
   //>         [14., 25., 36.]], float32 cpu [2, 3])

@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   //| ## Curvature without the Hessian
   //| `hvp` multiplies the Hessian with a vector at the price of two backward passes; the matrix is never formed. Power iteration
   //| then finds the largest curvature of `f(x) = Σ a_i x_i⁴ / 12`, whose Hessian at 1 is diag(a).
-  const Tensor<double> a{1, 5, 2, 9, 3};
+  const Tensor<double> a{1., 5., 2., 9., 3.};
   const auto f = [&](const Tensor<double>& x) { return sum(a * square(square(x))) / 12.0; };
   const auto at_one = ones<double>({5});
   Tensor<double> u = ones<double>({5});

@@ -70,8 +70,8 @@ struct Node {
   /// The leaf whose gradient ends here; undefined for ops.
   virtual AnyTensor target() const { return {}; }
 
-  Edge& input(int i) { return many ? many[static_cast<std::size_t>(i)] : first[i]; }
-  const Edge& input(int i) const { return many ? many[static_cast<std::size_t>(i)] : first[i]; }
+  Edge& input(int i) { return (many ? many.get() : first)[i]; }
+  const Edge& input(int i) const { return (many ? many.get() : first)[i]; }
   /// Whether input i takes part in the run in progress.
   bool wants(int i) const {
     const Edge& e = input(i);

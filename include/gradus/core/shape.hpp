@@ -15,6 +15,11 @@ namespace gradus {
 
 inline constexpr int kMaxRank = 8;
 
+// In code for AVX-512, GCC loads all eight under a mask and then says that those past n are not set.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 /// A short list of int64: the extents of a tensor, its strides, or a list of axes. A value type, no allocation.
 struct Shape {
   int64_t v[kMaxRank];  // v[n...] is not set
@@ -78,6 +83,9 @@ struct Shape {
   }
   [[noreturn]] static void too_long(std::size_t count);
 };
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 inline std::string Shape::str() const {
   std::string s = "[";
