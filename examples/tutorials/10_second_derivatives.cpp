@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
   //| ## A penalty on gradients
   //| WGAN-GP and its relatives want a critic whose slope is 1: `P = mean (|dD/dx| − 1)²`. The penalty contains a gradient, so its own
   //| gradient is a second derivative. Here the critic is linear, `D(x) = w·x`, so `P = (|w| − 1)²` and `dP/dw = 2 (|w| − 1) w / |w|`.
-  auto w = Tensor<double>{3, 4}.reshape({2, 1}).clone();
+  auto w = Tensor<double>{3., 4.}.reshape({2, 1}).clone();
   w.requires_grad_();
   auto points = randn<double>({8, 2});
   points.requires_grad_();
