@@ -2,10 +2,11 @@
 //
 //   for (const auto& [x, t] : data::batches(set.train, {.batch = 100, .seed = 1, .epoch = epoch})) ...
 //
-// x : [B, 1, H, W], (byte / 255 - mean) / deviation;  t : [B], the classes. The order of an epoch is a function of (seed,
-// epoch).
+// x : [B, C, H, W] (C = 1 for grey sets), (byte / 255 - mean) / deviation;  t : [B], the classes. The order of an epoch is a
+// function of (seed, epoch).
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include <gradus/data/mnist.hpp>
@@ -16,7 +17,7 @@ namespace gradus::data {
 
 template <class T = float>
 struct Batch {
-  Tensor<T> x;        ///< [B, 1, H, W]
+  Tensor<T> x;        ///< [B, C, H, W]
   Tensor<int64_t> t;  ///< [B]
   int64_t size() const { return t.size(0); }
 };
@@ -25,6 +26,15 @@ struct Batch {
 struct Normalisation {
   double mean = 0.286, deviation = 0.353;
 };
+
+/// Mean and deviation of all bytes of a set, each over 255; sums are exact.
+inline Normalisation normalisation_of(const ImageSet& set, Where at = Where::current()) {
+  if (set.pixels.empty()) fail("normalisation_of", "an empty set", {{"set", set.shape.str()}}, "at least one picture", at);
+  uint64_t sum = 0, squares = 0;
+  for (const uint64_t v : set.pixels) sum += v, squares += v * v;
+  const double n = static_cast<double>(set.pixels.size()), mean = static_cast<double>(sum) / n;
+  return {mean / 255, std::sqrt(std::max(0.0, static_cast<double>(squares) / n - mean * mean)) / 255};
+}
 
 namespace detail {
 /// to = from * scale + shift. Blocks of a known size, so that compilers vectorise it at -O2 too.
@@ -42,8 +52,8 @@ void normalise(const uint8_t* __restrict from, T* __restrict to, int64_t n, T sc
 template <class T = float>
 Batch<T> gather_batch(const ImageSet& set, const int64_t* index, int64_t n, Normalisation norm = {},
                       Where at = Where::current()) {
-  const int64_t size = set.shape[1] * set.shape[2];
-  Batch<T> b{Tensor<T>(Shape{n, 1, set.shape[1], set.shape[2]}, at), Tensor<int64_t>(Shape{n}, at)};
+  const int64_t C = set.channels(), H = set.height(), W = set.width(), size = C * H * W;
+  Batch<T> b{Tensor<T>(Shape{n, C, H, W}, at), Tensor<int64_t>(Shape{n}, at)};
   for (int64_t i = 0; i < n; ++i)
     if (index[i] < 0 || index[i] >= set.size())
       fail("gather_batch", "no such picture", {{"index", std::to_string(index[i])}},
@@ -82,7 +92,7 @@ namespace detail {
 /// Moves and mirrors the pictures of a batch in place. index: their numbers in the set, which the draws depend on.
 template <class T>
 void shift_and_flip(const Tensor<T>& x, const int64_t* index, const BatchOptions& o) {
-  const int64_t H = x.shape()[2], W = x.shape()[3], range = 2 * o.shift + 1;
+  const int64_t C = x.shape()[1], H = x.shape()[2], W = x.shape()[3], range = 2 * o.shift + 1;
   const T black = static_cast<T>(-o.norm.mean / o.norm.deviation);
   parallel_for(x.shape()[0], 64, [&](int64_t begin, int64_t end) {
     std::vector<T> from(static_cast<std::size_t>(H * W));
@@ -91,13 +101,15 @@ void shift_and_flip(const Tensor<T>& x, const int64_t* index, const BatchOptions
       const int64_t down = static_cast<int64_t>(r.w[0] % static_cast<uint64_t>(range)) - o.shift;
       const int64_t right = static_cast<int64_t>(r.w[1] % static_cast<uint64_t>(range)) - o.shift;
       const bool mirror = o.flip && (r.w[2] & 1);
-      T* to = x.data() + n * H * W;
-      std::copy(to, to + H * W, from.begin());
-      for (int64_t i = 0; i < H; ++i)
-        for (int64_t j = 0; j < W; ++j) {
-          const int64_t a = i - down, b = (mirror ? W - 1 - j : j) - right;
-          to[i * W + j] = a >= 0 && a < H && b >= 0 && b < W ? from[static_cast<std::size_t>(a * W + b)] : black;
-        }
+      for (int64_t c = 0; c < C; ++c) {
+        T* to = x.data() + (n * C + c) * H * W;
+        std::copy(to, to + H * W, from.begin());
+        for (int64_t i = 0; i < H; ++i)
+          for (int64_t j = 0; j < W; ++j) {
+            const int64_t a = i - down, b = (mirror ? W - 1 - j : j) - right;
+            to[i * W + j] = a >= 0 && a < H && b >= 0 && b < W ? from[static_cast<std::size_t>(a * W + b)] : black;
+          }
+      }
     }
   });
 }
@@ -156,9 +168,10 @@ inline ImageSet balanced_subset(const ImageSet& set, int64_t n, uint64_t seed, W
   kernels::random_permutation(Cpu{}, order.data(), set.size(), {seed, ~uint64_t{0}});  // a stream that no epoch uses
   std::vector<std::vector<int64_t>> of_class(static_cast<std::size_t>(classes));
   for (const int64_t i : order) of_class[set.labels[static_cast<std::size_t>(i)]].push_back(i);
-  const int64_t size = set.shape[1] * set.shape[2];
+  const int64_t size = set.channels() * set.height() * set.width();
   ImageSet out;
-  out.shape = Shape{n, set.shape[1], set.shape[2]};
+  out.shape = set.shape;
+  out.shape[0] = n;
   for (int64_t i = 0; i < n; ++i) {
     const auto& from = of_class[static_cast<std::size_t>(i % classes)];
     if (i / classes >= static_cast<int64_t>(from.size()))

@@ -19,8 +19,8 @@ namespace gradus::data {
 inline Batch<float> image_batch(const ImageSet& set, const BatchPlan& plan, const std::vector<Transform>& transforms = {},
                                 Normalisation norm = {}, Where at = Where::current()) {
   const auto n = static_cast<int64_t>(plan.index.size());
-  const int64_t H = set.shape[1], W = set.shape[2], size = H * W;
-  Batch<float> b{Tensor<float>(Shape{n, 1, H, W}, at), Tensor<int64_t>(Shape{n}, at)};
+  const int64_t C = set.channels(), H = set.height(), W = set.width(), size = C * H * W;
+  Batch<float> b{Tensor<float>(Shape{n, C, H, W}, at), Tensor<int64_t>(Shape{n}, at)};
   const auto scale = static_cast<float>(1 / norm.deviation), shift = static_cast<float>(-norm.mean / norm.deviation);
   for (int64_t i = 0; i < n; ++i) {  // no threads here: a loader has its own
     const int64_t k = plan.index[static_cast<std::size_t>(i)];
@@ -29,7 +29,7 @@ inline Batch<float> image_batch(const ImageSet& set, const BatchPlan& plan, cons
     float* to = b.x.data() + i * size;
     detail::normalise(set.pixels.data() + k * size, to, size, 1.0f / 255, 0.0f);
     Draws d(plan.stream, static_cast<uint64_t>(k));
-    for (const auto& f : transforms) f({to, 1, H, W}, d);
+    for (const auto& f : transforms) f({to, C, H, W}, d);
     for (int64_t j = 0; j < size; ++j) to[j] = to[j] * scale + shift;
     b.t.data()[i] = set.labels[static_cast<std::size_t>(k)];
   }

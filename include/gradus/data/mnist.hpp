@@ -19,10 +19,13 @@ namespace gradus::data {
 
 /// Pictures as bytes, and a class for each.
 struct ImageSet {
-  std::vector<uint8_t> pixels;  ///< [N, H, W]
+  std::vector<uint8_t> pixels;  ///< [N, H, W] grey or [N, C, H, W]
   Shape shape;
-  std::vector<uint8_t> labels;  ///< [N], below 10
+  std::vector<uint8_t> labels;  ///< [N], below the number of classes
   int64_t size() const { return shape[0]; }
+  int64_t channels() const { return shape.rank() == 4 ? shape[1] : 1; }
+  int64_t height() const { return shape[shape.rank() - 2]; }
+  int64_t width() const { return shape[shape.rank() - 1]; }
 };
 
 struct MnistLike {
