@@ -13,7 +13,7 @@
 # Debian and Ubuntu: through apt-get, with sudo when not root. Elsewhere it says what to install.
 set -euo pipefail
 
-libraries=(libeigen3-dev catch2 libbenchmark-dev libboost-context-dev libcli11-dev nlohmann-json3-dev zlib1g-dev)
+libraries=(libeigen3-dev catch2 libbenchmark-dev libboost-context-dev libcli11-dev nlohmann-json3-dev zlib1g-dev libstb-dev)
 known="fashion-mnist, plots, gdb, torch, smollm2, minilm"
 cache=${HOME:-/root}/.cache/gradus
 
@@ -100,7 +100,7 @@ if { with torch || with smollm2 || with minilm; } && ! has python3; then essenti
 if ((${#essential[@]})); then
   say "please install these, under the names your system gives them:"
   printf '  %s\n' "${essential[@]}" >&2
-  echo "  and best also, with headers: Eigen 3.4, Catch2, Google Benchmark, Boost.Context, CLI11, nlohmann-json, zlib; gnuplot" >&2
+  echo "  and best also, with headers: Eigen 3.4, Catch2, Google Benchmark, Boost.Context, CLI11, nlohmann-json, zlib, stb; gnuplot" >&2
   exit 1
 fi
 if with plots && ! has gnuplot; then say "gnuplot is not installed: plots are left out"; fi
