@@ -1,8 +1,8 @@
 // PNG and JPEG in, through stb_image; gradus::app has it. Writing is in io/png.hpp.
 //
 // PNG (ISO/IEC 15948): every colour type, bit depth and interlacing; 16 bits a channel come as their upper 8; a palette comes
-// as
-//   RGB, transparent colours (tRNS) as one more channel. stb_image checks no check sum: here each chunk's CRC-32 is, before.
+// PNG (ISO/IEC 15948): every colour type, bit depth and interlacing; 16 bits a channel come as their upper 8; a palette as
+//   RGB, transparent colours (tRNS) as one more channel. stb_image checks no check sum: here each CRC-32 is, before.
 // JPEG (ITU-T T.81): baseline and progressive Huffman, 8 bits, 1 to 4 components; no arithmetic coding, no lossless. The format
 //   has no check sums: a cut file is an error, and so is damaged structure, but a flipped bit inside the coded data may give
 //   other pixels. The orientation that EXIF notes is not applied. Decoded without SIMD, so that bytes are the same on every
