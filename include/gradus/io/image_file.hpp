@@ -1,6 +1,5 @@
 // PNG and JPEG in, through stb_image; gradus::app has it. Writing is in io/png.hpp.
 //
-// PNG (ISO/IEC 15948): every colour type, bit depth and interlacing; 16 bits a channel come as their upper 8; a palette comes
 // PNG (ISO/IEC 15948): every colour type, bit depth and interlacing; 16 bits a channel come as their upper 8; a palette as
 //   RGB, transparent colours (tRNS) as one more channel. stb_image checks no check sum: here each CRC-32 is, before.
 // JPEG (ITU-T T.81): baseline and progressive Huffman, 8 bits, 1 to 4 components; no arithmetic coding, no lossless. The format
