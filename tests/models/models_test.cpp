@@ -67,6 +67,33 @@ TEST_CASE("Llama: token by token with a cache is what all at once gives; the fut
   CHECK(check::missing(check::error_of([&] { m.log_likelihoods({1}); }), {"at least 2 tokens"}) == "");
 }
 
+TEST_CASE("Llama: given positions and masks, with and without a cache, and other types", "[models]") {
+  manual_seed(4);
+  const models::BasicLlama<double> m(small());
+  const NoGrad guard;
+  const auto ids = row({1, 5, 2, 9, 0});
+  const auto far = [](const auto& a, const auto& b) { return amax(abs(sub(a, b))).item(); };
+  const auto whole = m.forward(ids);
+  // Positions count by their differences alone.
+  std::vector<Tensor<double>> states;
+  CHECK(far(whole, m.forward(ids, {.position = Tensor<double>{70., 71., 72., 73., 74.}, .states = &states})) < 1e-12);
+  REQUIRE(states.size() == 2);
+  CHECK(far(m.norm.forward(states[1]), m.features(ids)) < 1e-12);
+  CHECK(far(whole, m.forward(ids, {.position = Tensor<double>{0., 1., 2., 4., 5.}})) > 1e-3);
+  // A token that nobody sees is one that is not there.
+  const auto seen = expand(Tensor<bool>{true, true, false, true, true}, {5, 5});
+  const auto alone = m.forward(row({1, 5, 9, 0}));
+  const auto hidden = m.forward(ids, {.position = Tensor<double>{0., 1., 2., 2., 3.}, .mask = seen});
+  CHECK(far(narrow(alone, 1, 2, 2), narrow(hidden, 1, 3, 2)) < 1e-12);
+  auto cache = m.cache(1, 5);
+  m.forward(row({1, 5, 2}), &cache);
+  const auto rest = m.forward(row({9, 0}), {.cache = &cache, .position = Tensor<double>{2., 3.}, .mask = narrow(seen, 0, 3, 2)});
+  CHECK(far(narrow(alone, 1, 2, 2), rest) < 1e-12);
+  CHECK(far(whole, cast<double>(models::Llama(m).forward(ids))) < 1e-4);
+  CHECK(check::missing(check::error_of([&] { m.forward(ids, {.position = Tensor<double>{0., 1.}}); }), {"position", "[5]"}) == "");
+  CHECK(check::missing(check::error_of([&] { m.forward(row({1}), {.mask = seen}); }), {"mask", "[1, 1]"}) == "");
+}
+
 TEST_CASE("Llama: every weight has a gradient", "[models]") {
   models::Llama m(small());
   sum(square(m.forward(row({1, 2, 3})))).backward();

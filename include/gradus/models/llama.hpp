@@ -61,12 +61,14 @@ struct LlamaConfig {
 };
 
 /// One layer: attention and a gated perceptron, each after a norm and around a residual.
+template <class T = float, class D = Cpu>
 struct LlamaBlock {
-  using value_type = float;
-  nn::RMSNorm<> attention_norm, ffn_norm;
-  nn::MultiHeadAttention<> attention;
-  nn::Linear<> gate, up, down;
-  LlamaBlock(const LlamaConfig& c, Where at = Where::current())
+  using value_type = T;
+  using device_type = D;
+  nn::RMSNorm<T, D> attention_norm, ffn_norm;
+  nn::MultiHeadAttention<T, D> attention;
+  nn::Linear<T, D> gate, up, down;
+  explicit LlamaBlock(const LlamaConfig& c, Where at = Where::current())
       : attention_norm(c.width, c.eps, at),
         ffn_norm(c.width, c.eps, at),
         attention(c.width, c.heads,
@@ -81,8 +83,16 @@ struct LlamaBlock {
         gate(c.width, c.hidden, false, at),
         up(c.width, c.hidden, false, at),
         down(c.hidden, c.width, false, at) {}
+  template <class U, class E>
+  explicit LlamaBlock(const LlamaBlock<U, E>& o, Where at = Where::current())
+      : attention_norm(o.attention_norm, at),
+        ffn_norm(o.ffn_norm, at),
+        attention(o.attention, at),
+        gate(o.gate, at),
+        up(o.up, at),
+        down(o.down, at) {}
   /// x [B, T, width] -> the same.
-  Tensor<> forward(const Tensor<>& x, const nn::AttentionCall<float, Cpu>& call = {}, Where at = Where::current()) const {
+  Tensor<T, D> forward(const Tensor<T, D>& x, const nn::AttentionCall<T, D>& call = {}, Where at = Where::current()) const {
     const auto y = add(x, attention.forward(attention_norm.forward(x, at), call, at), at), n = ffn_norm.forward(y, at);
     return add(y, down.forward(mul(silu(gate.forward(n, at), at), up.forward(n, at), at), at), at);
   }
@@ -124,26 +134,52 @@ inline int64_t draw_token(std::span<const float> logits, const Sampling& s, uint
   return list[i].second;
 }
 
-/// The model, in float on the CPU.
-struct Llama {
-  using value_type = float;
-  using Cache = std::vector<nn::KVCache<>>;
+/// What a call may give besides the tokens.
+template <class T = float, class D = Cpu>
+struct LlamaCall {
+  std::vector<nn::KVCache<T, D>>* cache = nullptr;  ///< the tokens follow those in it
+  Tensor<double, D> position = {};                  ///< [T], the positions that turn q and k; empty: one after another from the cache's length
+  Tensor<bool, D> mask = {};  ///< [T, S], S tokens with those of the cache: false where nothing is attended to, besides the later ones
+  std::vector<Tensor<T, D>>* states = nullptr;  ///< receives what each layer gives, [B, T, width]
+};
+
+/// One sequence as a batch, [1, T].
+template <class D = Cpu>
+Tensor<int64_t, D> token_row(const std::vector<int64_t>& ids) {
+  Tensor<int64_t> x(Shape{1, static_cast<int64_t>(ids.size())});
+  std::copy(ids.begin(), ids.end(), x.data());
+  return x.template to<D>();
+}
+
+/// The model; Llama is that in float on the CPU.
+template <class T = float, class D = Cpu>
+struct BasicLlama {
+  using value_type = T;
+  using device_type = D;
+  using Cache = std::vector<nn::KVCache<T, D>>;
   LlamaConfig config;
-  nn::Embedding<> embedding;
-  std::vector<LlamaBlock> blocks;
-  nn::RMSNorm<> norm;
-  Tensor<> head;  ///< [V, width]; the embedding's own tensor when they are tied
+  nn::Embedding<T, D> embedding;
+  std::vector<LlamaBlock<T, D>> blocks;
+  nn::RMSNorm<T, D> norm;
+  Tensor<T, D> head;  ///< [V, width]; the embedding's own tensor when they are tied
 
   /// Fresh weights, tied.
-  explicit Llama(const LlamaConfig& c, Where at = Where::current())
+  explicit BasicLlama(const LlamaConfig& c, Where at = Where::current())
       : config(c), embedding(c.vocabulary, c.width, at), norm(c.width, c.eps, at), head(embedding.weight) {
     for (int64_t l = 0; l < c.layers; ++l) blocks.emplace_back(c, at);
   }
+  /// The same model in another type or on another device.
+  template <class U, class E>
+  explicit BasicLlama(const BasicLlama<U, E>& o, Where at = Where::current())
+      : config(o.config), embedding(o.embedding, at), norm(o.norm, at), head(embedding.weight) {
+    for (const auto& b : o.blocks) blocks.emplace_back(b, at);
+    if (o.head.data() != o.embedding.weight.data()) head = nn::converted<T, D>(o.head, at);
+  }
   /// The weights of a file, dequantised; ready for training too.
-  static Llama from_gguf(const io::GgufFile& f, Where at = Where::current()) {
-    Llama m(LlamaConfig::from_gguf(f, at), at);
-    const auto load = [&](Tensor<>& x, const std::string& name) {
-      auto y = f.read(name, at);
+  static BasicLlama from_gguf(const io::GgufFile& f, Where at = Where::current()) {
+    BasicLlama m(LlamaConfig::from_gguf(f, at), at);
+    const auto load = [&](Tensor<T, D>& x, const std::string& name) {
+      auto y = cast<T>(f.read(name, at), at).template to<D>();
       if (y.shape() != x.shape())
         fail("Llama::from_gguf", "a tensor does not fit", {{"file", f.path()}, {"tensor", describe(y)}}, x.shape().str(), at);
       y.requires_grad_();
@@ -154,7 +190,7 @@ struct Llama {
     if (f.contains("output.weight")) load(m.head, "output.weight");
     for (std::size_t l = 0; l < m.blocks.size(); ++l) {
       const std::string p = "blk." + std::to_string(l) + ".";
-      LlamaBlock& b = m.blocks[l];
+      LlamaBlock<T, D>& b = m.blocks[l];
       load(b.attention_norm.weight, p + "attn_norm.weight"), load(b.ffn_norm.weight, p + "ffn_norm.weight");
       load(b.attention.q.weight, p + "attn_q.weight"), load(b.attention.k.weight, p + "attn_k.weight");
       load(b.attention.v.weight, p + "attn_v.weight"), load(b.attention.out.weight, p + "attn_output.weight");
@@ -170,18 +206,35 @@ struct Llama {
     for (int64_t l = 0; l < config.layers; ++l) c.emplace_back(B, config.kv_heads, longest, config.width / config.heads, at);
     return c;
   }
-  /// What comes before the head: ids [B, T] -> [B, T, width]. With a cache the tokens follow those in it.
-  Tensor<> features(const Tensor<int64_t>& ids, Cache* cache = nullptr, Where at = Where::current()) const {
+  /// What comes before the head: ids [B, T] -> [B, T, width].
+  Tensor<T, D> features(const Tensor<int64_t, D>& ids, const LlamaCall<T, D>& call, Where at = Where::current()) const {
     if (ids.rank() != 2) fail("Llama", "not a batch of sequences", {{"ids", describe(ids)}}, "ids [B, T]", at);
-    const auto table = rope_table<float>(cache && !cache->empty() ? cache->front().length : 0, ids.shape()[1],
-                                         config.width / config.heads, config.rope_base, RopePairs::adjacent, 1, at);
-    Tensor<> x = embedding.forward(ids, at);
-    for (std::size_t l = 0; l < blocks.size(); ++l)
-      x = blocks[l].forward(x, {.cache = cache ? &(*cache)[l] : nullptr, .rope = &table}, at);
+    const int64_t n = ids.shape()[1], hs = config.width / config.heads;
+    const int64_t before = call.cache && !call.cache->empty() ? call.cache->front().length : 0;
+    if (call.position.defined() && call.position.shape() != Shape{n})
+      fail("Llama", "not a position for each token", {{"ids", describe(ids)}, {"position", describe(call.position)}},
+           "position [" + std::to_string(n) + "]", at);
+    if (call.mask.defined() && call.mask.shape() != Shape{n, before + n})
+      fail("Llama", "the mask does not fit", {{"ids", describe(ids)}, {"mask", describe(call.mask)}},
+           "mask " + Shape{n, before + n}.str(), at);
+    const auto table = call.position.defined()
+                           ? rope_table<T>(call.position, hs, config.rope_base, RopePairs::adjacent, 1, at)
+                           : rope_table<T, D>(before, n, hs, config.rope_base, RopePairs::adjacent, 1, at);
+    Tensor<T, D> x = embedding.forward(ids, at);
+    for (std::size_t l = 0; l < blocks.size(); ++l) {
+      x = blocks[l].forward(x, {.mask = call.mask, .cache = call.cache ? &(*call.cache)[l] : nullptr, .rope = &table}, at);
+      if (call.states) call.states->push_back(x);
+    }
     return norm.forward(x, at);
   }
+  Tensor<T, D> features(const Tensor<int64_t, D>& ids, Cache* cache = nullptr, Where at = Where::current()) const {
+    return features(ids, LlamaCall<T, D>{.cache = cache}, at);
+  }
   /// Logits [B, T, V].
-  Tensor<> forward(const Tensor<int64_t>& ids, Cache* cache = nullptr, Where at = Where::current()) const {
+  Tensor<T, D> forward(const Tensor<int64_t, D>& ids, const LlamaCall<T, D>& call, Where at = Where::current()) const {
+    return linear(features(ids, call, at), head, {}, at);
+  }
+  Tensor<T, D> forward(const Tensor<int64_t, D>& ids, Cache* cache = nullptr, Where at = Where::current()) const {
     return linear(features(ids, cache, at), head, {}, at);
   }
 
@@ -190,11 +243,11 @@ struct Llama {
     if (ids.size() < 2)
       fail("log_likelihoods", "nothing follows", {{"tokens", std::to_string(ids.size())}}, "at least 2 tokens", at);
     const NoGrad guard;
-    const auto p = log_softmax(forward(row(ids), nullptr, at), -1, at);
+    const auto p = log_softmax(forward(token_row<D>(ids), nullptr, at), -1, at).to_vector();
     std::vector<double> out;
     for (std::size_t t = 0; t + 1 < ids.size(); ++t)
       out.push_back(static_cast<double>(
-          p.data()[t * static_cast<std::size_t>(config.vocabulary) + static_cast<std::size_t>(ids[t + 1])]));
+          p[t * static_cast<std::size_t>(config.vocabulary) + static_cast<std::size_t>(ids[t + 1])]));
     return out;
   }
   /// Goes on from `prompt` by at most `count` tokens, which are returned; ends before token `stop`. `each` sees every token as
@@ -208,9 +261,9 @@ struct Llama {
     Cache c = cache(1, static_cast<int64_t>(prompt.size()) + count, at);
     std::vector<int64_t> out, next = prompt;
     while (static_cast<int64_t>(out.size()) < count) {
-      const auto x = features(row(next), &c, at);
+      const auto x = features(token_row<D>(next), &c, at);
       const auto logits = linear(narrow(x, 1, x.shape()[1] - 1, 1, 1, at), head, {}, at);  // of the last token alone
-      const int64_t id = draw_token(logits.span(), sampling, out.size(), at);
+      const int64_t id = draw_token(cast<float>(logits, at).to_vector(), sampling, out.size(), at);
       if (id == stop) break;
       out.push_back(id);
       if (each && !each(id)) break;
@@ -219,13 +272,7 @@ struct Llama {
     return out;
   }
   void visit(auto&& f) { f("token_embd", embedding), f("blk", blocks), f("output_norm", norm), f("output", head); }
-
- private:
-  static Tensor<int64_t> row(const std::vector<int64_t>& ids) {
-    Tensor<int64_t> x(Shape{1, static_cast<int64_t>(ids.size())});
-    std::copy(ids.begin(), ids.end(), x.data());
-    return x;
-  }
 };
+using Llama = BasicLlama<>;
 
 }  // namespace gradus::models
