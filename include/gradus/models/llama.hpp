@@ -138,8 +138,8 @@ inline int64_t draw_token(std::span<const float> logits, const Sampling& s, uint
 template <class T = float, class D = Cpu>
 struct LlamaCall {
   std::vector<nn::KVCache<T, D>>* cache = nullptr;  ///< the tokens follow those in it
-  Tensor<double, D> position = {};                  ///< [T], the positions that turn q and k; empty: one after another from the cache's length
-  Tensor<bool, D> mask = {};  ///< [T, S], S tokens with those of the cache: false where nothing is attended to, besides the later ones
+  Tensor<double, D> position = {};                  ///< [T], turn q and k; empty: one after another from the cache's length
+  Tensor<bool, D> mask = {};  ///< [T, S], S with those of the cache: false where nothing is attended to, besides later tokens
   std::vector<Tensor<T, D>>* states = nullptr;  ///< receives what each layer gives, [B, T, width]
 };
 
