@@ -339,7 +339,7 @@ template <class T, class D> Tensor<T, D> raw_diagonal(const Tensor<T, D>& x, int
   const int r = x.rank();
   const int64_t rows = x.shape()[r - 2] + (k < 0 ? k : 0), cols = x.shape()[r - 1] - (k > 0 ? k : 0), n = rows < cols ? rows : cols;
   Shape shape = x.shape(), strides = x.strides();
-  const int64_t sr = strides[r - 2], sc = strides[r - 1];
+  const int64_t sr = x.strides()[r - 2], sc = x.strides()[r - 1];
   shape.erase(r - 1), strides.erase(r - 1);
   shape[r - 2] = n > 0 ? n : 0, strides[r - 2] = sr + sc;
   return make_view(x, shape, strides, n > 0 ? (k > 0 ? k * sc : -k * sr) : 0);
