@@ -70,6 +70,23 @@ TEST_CASE("Muon: orthogonal steps for matrices, AdamW for vectors", "[optim]") {
   CHECK(w.item() == Approx(1 - 3 * 0.1 * ns));
 }
 
+TEST_CASE("Muon: coefficients of each step, and no scale", "[optim]") {
+  const std::vector<std::array<double, 3>> schedule = {{4.01, -9.22, 5.80}, {3.49, -6.38, 3.23}};
+  const auto g = check::uniform({6, 3});
+  auto s = svd(g).s;
+  s = s / norm(s).item();
+  for (const auto& [a, b, c] : schedule) s = s * a + pow(s, 3) * b + pow(s, 5) * c;  // each singular value by itself
+  const auto [u, unused, vt] = svd(g);
+  const auto expected = matmul(u * unsqueeze(s, 0), vt);
+  CHECK(check::difference(newton_schulz(g, schedule), expected, 1e-10, 1e-10) == "");
+  auto w = zeros<double>({6, 3});
+  w.requires_grad_();
+  Muon<double> opt({w}, {.lr = 0.1, .momentum = 0.5, .weight_decay = 0, .nesterov = false, .schedule = schedule,
+                         .scale = MuonOptions::Scale::none});
+  w.set_grad(g), opt.step();  // the direction of 0.5 g is that of g
+  CHECK(check::difference(w.detach() * -10, expected, 1e-10, 1e-10) == "");
+}
+
 TEST_CASE("Shampoo: each side by the inverse fourth root", "[optim]") {
   const auto make = [](Params p) { return Shampoo<double>(p, {.lr = 0.1, .momentum = 0.5, .eps = 1e-3}); };
   CHECK(twin::difference(make, [](const Shape& shape) -> Loop {

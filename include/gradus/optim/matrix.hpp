@@ -13,19 +13,26 @@ namespace gradus::optim {
 /// The matrix nearest to g's orthogonal factor U V^T, by `steps` Newton-Schulz steps X = a X + (b A + c A^2) X, A = X X^T, from
 /// X = g / max(|g|, eps). Jordan et al. 2024: their coefficients take all singular values to about [0.7, 1.2] in five steps
 /// rather than to 1. g : [M, N], computed in g's dtype (the authors use bfloat16).
+/// `schedule` holds an (a, b, c) of its own for each step.
 template <class T, class D>
-Tensor<T, D> newton_schulz(const Tensor<T, D>& g, int steps = 5, std::array<double, 3> abc = {3.4445, -4.7750, 2.0315},
-                           double eps = 1e-7, Where at = Where::current()) {
+Tensor<T, D> newton_schulz(const Tensor<T, D>& g, const std::vector<std::array<double, 3>>& schedule, double eps = 1e-7,
+                           Where at = Where::current()) {
   if (g.rank() != 2) fail("newton_schulz", "not a matrix", {{"g", describe(g)}}, "[M, N]", at);
   const bool tall = g.shape()[0] > g.shape()[1];
   auto x = tall ? transpose(g, 0, 1, at) : g;  // the smaller Gram matrix
   x = div(x, clamp(detail::norm_of(x, at), eps, HUGE_VAL, at), at);
-  for (int k = 0; k < steps; ++k) {
+  for (const auto& abc : schedule) {
     const auto a = matmul(x, transpose(x, 0, 1, at), at);
     const auto b = add(mul(a, abc[1], at), mul(matmul(a, a, at), abc[2], at), at);
     x = add(mul(x, abc[0], at), matmul(b, x, at), at);
   }
   return tall ? transpose(x, 0, 1, at) : x;
+}
+/// The same (a, b, c) in all steps.
+template <class T, class D>
+Tensor<T, D> newton_schulz(const Tensor<T, D>& g, int steps = 5, std::array<double, 3> abc = {3.4445, -4.7750, 2.0315},
+                           double eps = 1e-7, Where at = Where::current()) {
+  return newton_schulz(g, std::vector<std::array<double, 3>>(static_cast<std::size_t>(steps), abc), eps, at);
 }
 
 struct MuonOptions {
@@ -34,7 +41,8 @@ struct MuonOptions {
   bool nesterov = true;
   int steps = 5;
   std::array<double, 3> coefficients = {3.4445, -4.7750, 2.0315};
-  enum class Scale { original, match_rms_adamw } scale = Scale::original;
+  std::vector<std::array<double, 3>> schedule = {};  ///< not empty: (a, b, c) of each step, instead of `steps` and `coefficients`
+  enum class Scale { original, match_rms_adamw, none } scale = Scale::original;
   /// Parameters that are no matrices take AdamW steps with these; so does a group whose `adamw` is set (embeddings, heads).
   bool adamw = false;
   double adamw_lr = 3e-4, beta1 = 0.9, beta2 = 0.95, adamw_eps = 1e-10;
@@ -49,7 +57,7 @@ struct MuonOptions {
   }
 };
 /// b = momentum b + (1 - momentum) g;  p -= lr s NS(nesterov ? momentum b + (1 - momentum) g : b), where NS makes the step
-/// orthogonal and s = sqrt(max(1, M / N)) (original) or 0.2 sqrt(max(M, N)) (as large as AdamW's, Liu et al. 2025).
+/// orthogonal and s = sqrt(max(1, M / N)) (original), 0.2 sqrt(max(M, N)) (as large as AdamW's, Liu et al. 2025) or 1 (none).
 /// Jordan et al. 2024 (kellerjordan.github.io/posts/muon). Convolutions are matrices [out, in kh kw]; vectors and scalars take
 /// AdamW steps, whose rate follows set_lr(): adamw_lr is the rate at the learning rate the optimiser began with.
 template <class T = float, class D = Cpu>
@@ -66,10 +74,13 @@ class Muon : public Optimizer<T, D, MuonOptions> {
       const auto u = o.nesterov ? lerp(g, b, o.momentum, at) : b;
       const int64_t M = p.shape()[0], N = M > 0 ? p.numel() / M : 0;
       if (p.numel() == 0) return;
-      const auto step = newton_schulz(gradus::reshape(u, Shape{M, N}, at), o.steps, o.coefficients, o.eps, at);
+      const auto matrix = gradus::reshape(u, Shape{M, N}, at);
+      const auto step = o.schedule.empty() ? newton_schulz(matrix, o.steps, o.coefficients, o.eps, at)
+                                           : newton_schulz(matrix, o.schedule, o.eps, at);
       const double rows = static_cast<double>(M), columns = static_cast<double>(N);
-      const double s = o.scale == MuonOptions::Scale::original ? std::sqrt(std::max(1.0, rows / columns))
-                                                               : 0.2 * std::sqrt(std::max(rows, columns));
+      const double s = o.scale == MuonOptions::Scale::none       ? 1
+                       : o.scale == MuonOptions::Scale::original ? std::sqrt(std::max(1.0, rows / columns))
+                                                                 : 0.2 * std::sqrt(std::max(rows, columns));
       detail::add_scaled(p, gradus::reshape(contiguous(step, at), p.shape(), at), -lr * s, at);
     });
   }
