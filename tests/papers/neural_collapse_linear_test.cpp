@@ -64,15 +64,18 @@ TEST_CASE("lengths of the class means", "[papers]") {
   CHECK(solve({.n = n, .M = 3, .lambda_W = 1e-3, .lambda_H = 1e-3}).loss == Approx(0.05382).epsilon(1e-3));
 }
 
-// H and W of the global minimum, written down: P = U_M ... , all factors diagonal in the first K coordinates.
+// H and W of the global minimum, written down: all factors diagonal in the first K coordinates.
 TEST_CASE("the closed form is a stationary point with the loss it states", "[papers]") {
   for (const int64_t M : {1, 2, 3}) {
     const Problem q{.n = {6, 3, 2}, .M = M, .lambda_W = 2e-2, .lambda_H = 1e-2};
     const Solution s = solve(q);
     const int64_t d = 5;
     std::vector<double> mu, w;
-    for (std::size_t k = 0; k < 3; ++k) mu.push_back(std::sqrt(s.mu2[k])), w.push_back(std::pow(s.w2[k], 0.5 / static_cast<double>(M)));
-    const auto embed = [&](const std::vector<double>& v, int64_t rows) { return matmul(eye<double, Cpu>(rows, 3) * from_vector(v), eye<double, Cpu>(3, d)); };
+    for (std::size_t k = 0; k < 3; ++k)
+      mu.push_back(std::sqrt(s.mu2[k])), w.push_back(std::pow(s.w2[k], 0.5 / static_cast<double>(M)));
+    const auto embed = [&](const std::vector<double>& v, int64_t rows) {
+      return matmul(eye<double, Cpu>(rows, 3) * from_vector(v), eye<double, Cpu>(3, d));
+    };
     std::vector<Tensor<double>> W;
     for (int64_t j = 0; j < M; ++j) W.push_back(embed(w, j + 1 == M ? 3 : d).requires_grad_());
     const auto y = labels<Cpu>(q);

@@ -163,7 +163,9 @@ int reproduce(const app::Args& args, const Options& o) {
                           .values = at.gram.to_vector(), .numbers = n <= 4, .signed_scale = true};
     };
     std::string file;
-    for (const char ch : s.name) file += std::isalnum(static_cast<unsigned char>(ch)) ? ch : '-';
+    for (const char ch : s.name)
+      if (ch != ' ' && ch != ',' && ch != '=') file += ch;
+      else if (file.back() != '-') file += '-';
     report.heading(s.name).plot(curves, "curves-" + file).plot(bars, "lengths-" + file);
     report.plot(gram(runs[0].first, "before"), "before-" + file).plot(gram(runs[0].last, "after"), "after-" + file);
   }
