@@ -44,8 +44,10 @@ void part_a(const Problem& p, app::Metrics& m) {
 void part_b(Problem p, const std::vector<double>& lHs, app::Metrics& m, app::Report& report) {
   app::Table t;
   t.columns = {"lambda_H", "multiplicities", "F_kk, distance", "F_kl, distance", "exact map's F_11, distance"};
-  app::Plot steps{.title = "Singular values of F_11", .x_label = "number", .y_label = "(1 - s) beta", .note = "lines: theory; points: computed"};
-  double worst = 0, exact = 0;
+  app::Plot steps{.title = "Singular values of F_11", .x_label = "number", .y_label = "(1 - s) beta",
+                  .note = "lines: theory; points: computed"};
+  double worst = 0;
+  std::vector<double> exact;
   bool counts = true;
   for (const double lH : lHs) {
     p.lH = lH;
@@ -55,7 +57,7 @@ void part_b(Problem p, const std::vector<double>& lHs, app::Metrics& m, app::Rep
     for (std::size_t i = 0; i < levels.size(); ++i)
       found += (i ? ", " : "") + std::to_string(s.found[i]), counts = counts && s.found[i] == levels[i].times;
     t.row({app::plain(lH), found, app::figure(s.diagonal_error), app::figure(s.off_error), app::figure(s.exact_error)});
-    worst = std::max({worst, s.diagonal_error, s.off_error}), exact = std::max(exact, s.exact_error);
+    worst = std::max({worst, s.diagonal_error, s.off_error}), exact.push_back(s.exact_error);
     std::vector<double> theory, computed;
     for (const double v : s.theory) theory.push_back((1 - v) * p.beta);
     for (const double v : s.computed) computed.push_back((1 - v) * p.beta);
@@ -64,17 +66,18 @@ void part_b(Problem p, const std::vector<double>& lHs, app::Metrics& m, app::Rep
   }
   m.check("B: multiplicities are those of the closed form", counts);
   m.check("B: singular values of the first-order F_kk and F_kl, distance from the closed form", worst, "<=", 1e-10);
-  m.check("B: exact map's F_11 against the first-order one", exact, "<=", 2e-5);
+  for (std::size_t i = 0; i < lHs.size(); ++i)   // second order in 1 / beta: about 0.7 lH / beta^2, so above 2e-5 for large lH
+    m.check("B: exact map's F_11 against the first-order one, lambda_H = " + app::plain(lHs[i]), exact[i], "<=", 2e-5);
   std::cout << "Theorem 4.2, beta = " << app::plain(p.beta) << "\n" << t.text();
   report.table(t, "Spectrum of the blocks of F at a collapsed H0").plot(steps, "spectrum");
 }
 
 /// C: theorem 4.1 and corollary 3.2, solved against predicted.
 void part_c(Problem p, app::Metrics& m, app::Report& report) {
-  const double main_beta = p.beta;
   app::Table t;
   t.columns = {"beta", "scale of dH0", "|dH - F dH0| / |dH|", "the same for dW", "NC1~(H*) / NC1~(H0)"};
-  app::Plot plot{.title = "Error of the linear prediction", .x_label = "scale of dH0", .y_label = "relative error of dH", .log_x = true, .log_y = true};
+  app::Plot plot{.title = "Error of the linear prediction", .x_label = "scale of dH0", .y_label = "relative error of dH", .log_x = true,
+                 .log_y = true};
   const Point z = collapsed(p, 1);
   const std::vector<double> scales{1e-1, 1e-2, 1e-3};
   double ratio = 0;
@@ -96,7 +99,6 @@ void part_c(Problem p, app::Metrics& m, app::Report& report) {
     m.check("C: it falls by, from 0.01 to 0.001", errors[1] / errors[2], ">=", 5);
   }
   m.check("C: largest NC1~(H*) / NC1~(H0), beta in {1, 10, 100, 1000}", ratio, "<", 1);
-  p.beta = main_beta;
   std::cout << "Theorem 4.1\n" << t.text();
   report.table(t, "The minimiser for a moved H0, solved against predicted").plot(plot, "response");
 }
@@ -119,9 +121,11 @@ void part_d(const Problem& p, double end, app::Metrics& m, app::Report& report) 
     for (double& x : v) x /= first;
     return v;
   };
-  app::Plot plot{.title = "The three monotone quantities on the flow", .x_label = "t", .y_label = "over its value at t = 0", .log_y = true};
+  app::Plot plot{.title = "The three monotone quantities on the flow", .x_label = "t", .y_label = "over its value at t = 0",
+                 .log_y = true};
   std::vector<double> slope;
-  for (const double time : path.time) slope.push_back(path.NC1t.back() / path.NC1t[0] * std::exp(2 * p.lH * (path.time.back() - time)));
+  for (const double time : path.time)
+    slope.push_back(path.NC1t.back() / path.NC1t[0] * std::exp(2 * p.lH * (path.time.back() - time)));
   plot.line("NC1~", path.time, over_start(path.NC1t))
       .line("e^{2 lH t} tr S_W", path.time, over_start(path.trW))
       .line("e^{2 lH t} tr S_B", path.time, over_start(path.trB))
@@ -179,7 +183,8 @@ void part_f(const app::Args& a, const Training& o, int64_t count, const data::Im
       }
       nc1.seeds(v.name, epochs, ones), nc2.seeds(v.name, epochs, twos);
     }
-    report.plot(nc1, "nc1-" + std::string(loss == Loss::mse ? "mse" : "ce")).plot(nc2, "nc2-" + std::string(loss == Loss::mse ? "mse" : "ce"));
+    const std::string file = loss == Loss::mse ? "mse" : "ce";
+    report.plot(nc1, "nc1-" + file).plot(nc2, "nc2-" + file);
   }
   bar.finish();
   if (a.setting == Setting::smoke || app::interrupted()) return;
@@ -188,7 +193,8 @@ void part_f(const app::Args& a, const Training& o, int64_t count, const data::Im
   m.check("F: NC1 of 2x features over base, MSE", nc1("2x features") / nc1("base"), "<", 1);
   m.check("F: NC1 of 0 features over base, MSE", nc1("0 features") / nc1("base"), ">", 1);
   for (const std::string f : {"2x", "0"})
-    m.check("F: |log NC1 / base| of " + f + " features over that of " + f + " last, MSE", moved(f + " features") / moved(f + " last"), ">=", 1.5);
+    m.check("F: |log NC1 / base| of " + f + " features over that of " + f + " last, MSE", moved(f + " features") / moved(f + " last"),
+            ">=", 1.5);
 }
 
 int reproduce(const app::Args& a, const Options& o) {
