@@ -201,8 +201,8 @@ int reproduce(const app::Args& args, const Options& o) {
   energies.points("measured", EM, EE).points("predicted: M / (2 d), pairs M / (4 d)", PM, PE);
 
   // Training: weight decay, then the law.
-  const auto runs_of = static_cast<int64_t>(decays.size()) * base.epochs + static_cast<int64_t>(orders.size() * ratios.size()) * law_epochs +
-                       (wide ? int64_t{10} * 2000 : 0);
+  const auto runs_of = static_cast<int64_t>(decays.size()) * base.epochs +
+                       static_cast<int64_t>(orders.size() * ratios.size()) * law_epochs + (wide ? int64_t{10} * 2000 : 0);
   app::Progress bar(args.seeds * runs_of, "training");
   app::Plot curves{.title = "Accuracy, " + g.name, .x_label = "epoch", .y_label = "share"},
       gradient{.title = "|dL/dF|", .x_label = "epoch", .y_label = "norm", .log_y = true},
