@@ -15,7 +15,7 @@
 set -euo pipefail
 
 libraries=(libeigen3-dev catch2 libbenchmark-dev libboost-context-dev libcli11-dev nlohmann-json3-dev zlib1g-dev libstb-dev)
-known="fashion-mnist, plots, gdb, torch, smollm2, minilm, wordnet"
+known="fashion-mnist, plots, gdb, chromium, doxygen, torch, smollm2, minilm, wordnet"
 cache=${HOME:-/root}/.cache/gradus
 
 say() { printf 'gradus: %s\n' "$*" >&2; }

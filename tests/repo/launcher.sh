@@ -32,4 +32,8 @@ expect 0 "mine is ready" new mine
 expect 2 "is there already and not empty" new mine
 [[ -s mine/main.cpp && -s mine/CMakeLists.txt && -s mine/README.md ]] || { echo "new: files are missing"; bad=1; }
 if grep -r '@[A-Z]*@' mine; then echo "new: a name was not filled in"; bad=1; fi
+
+# The installer reads its arguments before it installs anything.
+said=$("$root/third_party/install.sh" --with no-such-thing 2>&1) && bad=1
+[[ $said == *"--with 'no-such-thing' is not known; known: fashion-mnist, plots"* ]] || { echo "install.sh: $said"; bad=1; }
 exit $bad
