@@ -111,3 +111,14 @@ TEST_CASE("args: run turns an error into exit code 1") {
   CHECK(code == 1);
   CHECK(err.str() == "what went wrong\n");
 }
+
+TEST_CASE("args: a device is a type") {
+  const auto name = [](auto device) { return std::is_same_v<decltype(device), gradus::Cpu> ? 1 : 2; };
+  CHECK(on_device({.device = "cpu"}, name) == 1);
+  if constexpr (gradus::kWithCuda) {
+    CHECK(on_device({.device = "cuda"}, name) == 2);
+  } else {
+    CHECK_THROWS_WITH(on_device({.device = "cuda"}, name), contains("this build has no such device") && contains("args_test.cpp"));
+  }
+  CHECK_THROWS_WITH(on_device({.device = "tpu"}, name), contains("tpu") && contains("cpu; cuda in a build with GRADUS_CUDA="));
+}

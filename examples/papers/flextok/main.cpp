@@ -373,13 +373,7 @@ int main(int argc, char** argv) {
       fail("--paper", "the loop over an ImageNet folder is not part of this example yet", {{"sizes", "Config::paper"}},
            "--smoke, --quick, --demo or the default", Where::current());
     try {
-      if constexpr (kWithCuda) {
-        if (a.device == "cuda") return reproduce<Cuda>(a, o);
-      }
-      if (a.device != "cpu")
-        fail("--device", "this build has no such device", {{"device", a.device}},
-             "cpu; cuda in a build with GRADUS_CUDA=ON or EMULATED", Where::current());
-      return reproduce<Cpu>(a, o);
+      return app::on_device(a, [&]<class D>(D) { return reproduce<D>(a, o); });
     } catch (const Interrupted&) {
       std::cout << "saved in " << a.out << "/stages; the same command goes on\n";
       return 130;

@@ -305,12 +305,6 @@ int main(int argc, char** argv) {
   return app::run([&] {
     app::Args a = args;
     if (a.setting == app::Setting::smoke && !a.seeds_given) a.seeds = 1;
-    if constexpr (kWithCuda) {
-      if (a.device == "cuda") return reproduce<Cuda>(a, o);
-    }
-    if (a.device != "cpu")
-      fail("--device", "this build has no such device", {{"device", a.device}}, "cpu; cuda in a build with GRADUS_CUDA=ON or EMULATED",
-           Where::current());
-    return reproduce<Cpu>(a, o);
+    return app::on_device(a, [&]<class D>(D) { return reproduce<D>(a, o); });
   });
 }

@@ -12,6 +12,7 @@
 #include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
 #include <gradus/app/report.hpp>
+#include <gradus/data/batches.hpp>
 #include <gradus/data/fashion_mnist.hpp>
 
 #include "model.hpp"
@@ -34,9 +35,7 @@ struct Data {
   Moments split;
 };
 Matrix pixels(const data::ImageSet& set, int64_t from, int64_t n) {  // [n, 784] in [0, 1]
-  std::vector<double> v(static_cast<std::size_t>(n * 784));
-  for (std::size_t i = 0; i < v.size(); ++i) v[i] = set.pixels[static_cast<std::size_t>(from * 784) + i] / 255.0;
-  return from_vector(v, {n, 784});
+  return data::slice_batch<double>(set, from, n, {0, 1}).x.reshape({n, 784});
 }
 Data moments(const data::ImageSet& set, int64_t N) {
   Data d{zeros<double>({784, 784}), {zeros<double>({196, 196}), zeros<double>({588, 196}), zeros<double>({588, 588})}};
@@ -241,10 +240,7 @@ void linear_models(const app::Args& args, const Options& o, const Data& d, app::
 }
 
 io::Image image_of(const Tensor<float>& x, int64_t i) {
-  io::Image image(28, 28, 1);
-  for (std::size_t p = 0; p < 784; ++p)
-    image.pixels[p] = static_cast<uint8_t>(std::clamp(x.data()[i * 784 + static_cast<int64_t>(p)], 0.0f, 1.0f) * 255);
-  return image;
+  return io::image_from_chw(narrow(x, 0, i, 1).contiguous().to_vector(), 1, 28, 28);
 }
 
 // Acceptance 4: nonlinear models.
@@ -412,11 +408,7 @@ int main(int argc, char** argv) {
     app::Args a = args;
     if (a.setting == app::Setting::smoke && !a.seeds_given) a.seeds = 1;
     if (o.plan) {
-      const auto weights = [](auto net) {
-        int64_t n = 0;
-        for (const auto& p : nn::parameters(net)) n += p.numel();
-        return std::to_string(n);
-      };
+      const auto weights = [](auto net) { return nn::parameter_count(net); };
       const bool paper = a.setting == app::Setting::paper;
       std::cout << "linear VAE 64 - 16, CVAE 64 - 64, MHVAE 10 - 10 - 10, on second moments, 20000 to 60000 steps each\nReLU CVAE: "
                 << weights(ReluCvae<>({.hidden = paper ? 16 : 64})) << " weights; ReLU MHVAE: "
@@ -424,12 +416,6 @@ int main(int argc, char** argv) {
                 << " weights; data: IDX files, --data DIR\n";
       return 0;
     }
-    if constexpr (kWithCuda) {
-      if (a.device == "cuda") return reproduce<Cuda>(a, o);
-    }
-    if (a.device != "cpu")
-      fail("--device", "this build has no such device", {{"device", a.device}}, "cpu; cuda in a build with GRADUS_CUDA=ON or EMULATED",
-           Where::current());
-    return reproduce<Cpu>(a, o);
+    return app::on_device(a, [&]<class D>(D) { return reproduce<D>(a, o); });
   });
 }

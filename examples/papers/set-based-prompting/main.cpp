@@ -290,12 +290,6 @@ int main(int argc, char** argv) {
                 << " TFLOP, and " << o.gen << " tokens after each of SBP's\n";
       return 0;
     }
-    if constexpr (kWithCuda) {
-      if (args.device == "cuda") return reproduce<Cuda>(args, o);
-    }
-    if (args.device != "cpu")
-      fail("--device", "this build has no such device", {{"device", args.device}}, "cpu; cuda in a build with GRADUS_CUDA=ON or EMULATED",
-           Where::current());
-    return reproduce<Cpu>(args, o);
+    return app::on_device(args, [&]<class D>(D) { return reproduce<D>(args, o); });
   });
 }

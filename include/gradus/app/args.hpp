@@ -19,6 +19,8 @@
 #include <CLI/CLI.hpp>
 
 #include <gradus/core/config.hpp>
+#include <gradus/core/device.hpp>
+#include <gradus/core/error.hpp>
 #include <gradus/core/parallel.hpp>
 
 namespace gradus::app {
@@ -163,6 +165,19 @@ inline Args parse_args(int argc, const char* const* argv, const Program& program
                        const std::function<void(CLI::App&)>& extra = {}) {
   if (const auto code = read_args(defaults, argc, argv, program, extra)) std::exit(*code);
   return defaults;
+}
+
+/// body(D{}) with the device D of --device; a device that this build lacks is an error.
+///   return app::on_device(args, [&]<class D>(D) { return reproduce<D>(args, options); });
+template <class F>
+int on_device(const Args& args, F&& body, Where at = Where::current()) {
+  if constexpr (kWithCuda) {
+    if (args.device == "cuda") return body(Cuda{});
+  }
+  if (args.device != "cpu")
+    fail("--device", "this build has no such device", {{"device", args.device}},
+         "cpu; cuda in a build with GRADUS_CUDA=ON or EMULATED", at);
+  return body(Cpu{});
 }
 
 /// The body of main(): an error is printed in full and becomes exit code 1.
