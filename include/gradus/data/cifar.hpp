@@ -85,29 +85,24 @@ inline void read_cifar(const std::filesystem::path& path, int64_t records, const
 inline MnistLike load_cifar(const std::string& dir, const std::string& folder, const std::vector<CifarFile>& train,
                             const std::vector<CifarFile>& test, const CifarRecord& record, Where at) {
   namespace fs = std::filesystem;
-  MnistLike set;
-  std::vector<Fact> looked;
-  std::string names;
-  for (const auto* files : {&train, &test})
-    for (const CifarFile& f : *files) names += (names.empty() ? "" : ", ") + std::string(f.name);
-  for (const fs::path& place : data_directories(dir, folder)) {
-    std::error_code ec;
-    std::string missing;
+  const auto list = [&](auto&& wanted) {
+    std::string names;
     for (const auto* files : {&train, &test})
       for (const CifarFile& f : *files)
-        if (!fs::is_regular_file(place / f.name, ec)) missing += (missing.empty() ? "" : ", ") + std::string(f.name);
-    if (missing.empty()) {
-      set.directory = place;
-      break;
-    }
-    looked.push_back({"looked in", place.string() + (fs::is_directory(place, ec) ? ": no " + missing : ": no such directory")});
-  }
-  if (set.directory.empty()) {
-    looked.push_back({"files", names});
-    looked.push_back({"to get", "the \"binary version (suitable for C programs)\" of https://www.cs.toronto.edu/~kriz/cifar.html"});
-    looked.push_back({"or say", "--data DIR, the directory that holds the files or their folder " + folder + " (or set GRADUS_DATA)"});
-    fail("load_cifar", "the data set was not found", looked.data(), looked.size(), "", at);
-  }
+        if (wanted(f)) names += (names.empty() ? "" : ", ") + std::string(f.name);
+    return names;
+  };
+  const auto missing = [&](const fs::path& place) {
+    std::error_code ec;
+    return list([&](const CifarFile& f) { return !fs::is_regular_file(place / f.name, ec); });
+  };
+  MnistLike set;
+  set.directory = find_data_directory(
+      "load_cifar", "the data set was not found", dir, folder, missing,
+      {{"files", list([](const CifarFile&) { return true; })},
+       {"to get", "the \"binary version (suitable for C programs)\" of https://www.cs.toronto.edu/~kriz/cifar.html"},
+       {"or say", "--data DIR, the directory that holds the files or their folder " + folder + " (or set GRADUS_DATA)"}},
+      at);
   const auto read = [&](const std::vector<CifarFile>& files, ImageSet& to) {
     for (const CifarFile& f : files) read_cifar(set.directory / f.name, f.records, record, to, at);
     to.shape = Shape{static_cast<int64_t>(to.labels.size()), 3, 32, 32};

@@ -147,23 +147,11 @@ inline Batch<float> image_folder_batch(const ImageFolder& set, const BatchPlan& 
   if (o.height < 1 || o.width < 1 || (o.channels != 1 && o.channels != 3))
     fail("image_folder_batch", "pictures of this shape cannot be made", {{"shape", Shape{o.channels, o.height, o.width}.str()}},
          "1 or 3 channels, at least 1 x 1", at);
-  const auto n = static_cast<int64_t>(plan.index.size()), size = o.channels * o.height * o.width;
-  Batch<float> b{Tensor<float>(Shape{n, o.channels, o.height, o.width}, at), Tensor<int64_t>(Shape{n}, at)};
-  const auto scale = static_cast<float>(1 / norm.deviation), shift = static_cast<float>(-norm.mean / norm.deviation);
-  for (int64_t i = 0; i < n; ++i) {  // no threads here: a loader has its own
-    const int64_t k = plan.index[static_cast<std::size_t>(i)];
-    if (k < 0 || k >= set.size())
-      fail("image_folder_batch", "no such picture", {{"index", std::to_string(k)}},
-           "an index below " + std::to_string(set.size()), at);
-    float* to = b.x.data() + i * size;
-    resize_image(io::read_image(set.directory / set.files[static_cast<std::size_t>(k)], static_cast<int>(o.channels), at), o,
-                 to);
-    Draws d(plan.stream, static_cast<uint64_t>(k));
-    for (const auto& f : transforms) f({to, o.channels, o.height, o.width}, d);
-    for (int64_t j = 0; j < size; ++j) to[j] = to[j] * scale + shift;
-    b.t.data()[i] = set.labels[static_cast<std::size_t>(k)];
-  }
-  return b;
+  return detail::transformed_batch("image_folder_batch", set, plan, o.channels, o.height, o.width, transforms, norm, at,
+                                   [&](int64_t k, float* to) {
+                                     const auto file = set.directory / set.files[static_cast<std::size_t>(k)];
+                                     resize_image(io::read_image(file, static_cast<int>(o.channels), at), o, to);
+                                   });
 }
 
 /// The set must outlive the loader. Pictures are in [0, 1] unless `norm` says otherwise.

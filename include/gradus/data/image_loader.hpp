@@ -15,25 +15,37 @@
 
 namespace gradus::data {
 
-/// The batch of a plan: pictures plan.index of the set, each transformed by its own draws, then normalised.
-inline Batch<float> image_batch(const ImageSet& set, const BatchPlan& plan, const std::vector<Transform>& transforms = {},
-                                Normalisation norm = {}, Where at = Where::current()) {
-  const auto n = static_cast<int64_t>(plan.index.size());
-  const int64_t C = set.channels(), H = set.height(), W = set.width(), size = C * H * W;
+namespace detail {
+/// A batch of pictures [n, C, H, W]: fill(k, to) writes picture k in [0, 1], which its own draws transform before it is normalised.
+/// No threads here: a loader has its own.
+template <class Set, class Fill>
+Batch<float> transformed_batch(const char* op, const Set& set, const BatchPlan& plan, int64_t C, int64_t H, int64_t W,
+                               const std::vector<Transform>& transforms, Normalisation norm, Where at, Fill&& fill) {
+  const auto n = static_cast<int64_t>(plan.index.size()), size = C * H * W;
   Batch<float> b{Tensor<float>(Shape{n, C, H, W}, at), Tensor<int64_t>(Shape{n}, at)};
   const auto scale = static_cast<float>(1 / norm.deviation), shift = static_cast<float>(-norm.mean / norm.deviation);
-  for (int64_t i = 0; i < n; ++i) {  // no threads here: a loader has its own
+  for (int64_t i = 0; i < n; ++i) {
     const int64_t k = plan.index[static_cast<std::size_t>(i)];
     if (k < 0 || k >= set.size())
-      fail("image_batch", "no such picture", {{"index", std::to_string(k)}}, "an index below " + std::to_string(set.size()), at);
+      fail(op, "no such picture", {{"index", std::to_string(k)}}, "an index below " + std::to_string(set.size()), at);
     float* to = b.x.data() + i * size;
-    detail::normalise(set.pixels.data() + k * size, to, size, 1.0f / 255, 0.0f);
+    fill(k, to);
     Draws d(plan.stream, static_cast<uint64_t>(k));
     for (const auto& f : transforms) f({to, C, H, W}, d);
     for (int64_t j = 0; j < size; ++j) to[j] = to[j] * scale + shift;
     b.t.data()[i] = set.labels[static_cast<std::size_t>(k)];
   }
   return b;
+}
+}  // namespace detail
+
+/// The batch of a plan: pictures plan.index of the set, each transformed by its own draws, then normalised.
+inline Batch<float> image_batch(const ImageSet& set, const BatchPlan& plan, const std::vector<Transform>& transforms = {},
+                                Normalisation norm = {}, Where at = Where::current()) {
+  const int64_t C = set.channels(), H = set.height(), W = set.width(), size = C * H * W;
+  return detail::transformed_batch("image_batch", set, plan, C, H, W, transforms, norm, at, [&](int64_t k, float* to) {
+    detail::normalise(set.pixels.data() + k * size, to, size, 1.0f / 255, 0.0f);
+  });
 }
 
 /// The set must outlive the loader.

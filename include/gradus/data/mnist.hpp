@@ -57,6 +57,23 @@ inline std::vector<std::filesystem::path> data_directories(const std::string& di
 }
 
 namespace detail {
+/// The first place for `folder` where missing(place) names no file; where there is none, an error that says what each place lacks,
+/// and then `help`.
+template <class Missing>
+std::filesystem::path find_data_directory(const char* op, const std::string& problem, const std::string& dir,
+                                          const std::string& folder, Missing&& missing, const std::vector<Fact>& help, Where at) {
+  std::vector<Fact> looked;
+  for (const std::filesystem::path& place : data_directories(dir, folder)) {
+    const std::string lacks = missing(place);
+    if (lacks.empty()) return place;
+    std::error_code ec;
+    const bool exists = std::filesystem::is_directory(place, ec);
+    looked.push_back({"looked in", place.string() + (exists ? ": no " + lacks : ": no such directory")});
+  }
+  looked.insert(looked.end(), help.begin(), help.end());
+  fail(op, problem, looked.data(), looked.size(), "", at);
+}
+
 // The first of the four spellings of a file that exists in `dir`.
 inline std::optional<std::filesystem::path> find_idx(const std::filesystem::path& dir, const char* part, const char* what,
                                                      int rank) {
@@ -85,32 +102,25 @@ inline MnistLike load_mnist_like(const std::string& dir = {}, const std::string&
                                  Where at = Where::current()) {
   namespace fs = std::filesystem;
   constexpr const char* parts[2] = {"train", "t10k"};
-  const std::vector<fs::path> places = data_directories(dir, name);
   std::array<std::optional<fs::path>, 4> files;  // train images, train labels, test images, test labels
-  MnistLike set;
-  std::vector<Fact> looked;
-  for (const fs::path& place : places) {
-    std::string missing;
+  const auto missing = [&](const fs::path& place) {
+    std::string lacks;
     for (std::size_t i = 0; i < 4; ++i) {
       const bool images = i % 2 == 0;
       files[i] = detail::find_idx(place, parts[i / 2], images ? "images" : "labels", images ? 3 : 1);
       if (!files[i])
-        missing +=
-            (missing.empty() ? "" : ", ") + std::string(parts[i / 2]) + (images ? "-images-idx3-ubyte" : "-labels-idx1-ubyte");
+        lacks +=
+            (lacks.empty() ? "" : ", ") + std::string(parts[i / 2]) + (images ? "-images-idx3-ubyte" : "-labels-idx1-ubyte");
     }
-    if (missing.empty()) {
-      set.directory = place;
-      break;
-    }
-    std::error_code ec;
-    looked.push_back({"looked in", place.string() + (fs::is_directory(place, ec) ? ": no " + missing : ": no such directory")});
-  }
-  if (set.directory.empty()) {
-    looked.push_back({"files", "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, with or without .gz"});
-    looked.push_back({"to get", "third_party/install.sh --with " + name});
-    looked.push_back({"or say", "--data DIR, the directory that holds the four files (or set GRADUS_DATA)"});
-    fail("load_mnist_like", "the data set " + name + " was not found", looked.data(), looked.size(), "", at);
-  }
+    return lacks;
+  };
+  MnistLike set;
+  set.directory = detail::find_data_directory(
+      "load_mnist_like", "the data set " + name + " was not found", dir, name, missing,
+      {{"files", "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, with or without .gz"},
+       {"to get", "third_party/install.sh --with " + name},
+       {"or say", "--data DIR, the directory that holds the four files (or set GRADUS_DATA)"}},
+      at);
 
   // Nearly all the time goes into inflating the training pictures; the other three files fit beside it.
   std::array<io::IdxArray, 4> arrays;
