@@ -15,12 +15,13 @@ struct Work {
 struct Case {
   std::string name, shape, dtype;
   std::function<Work()> make;
+  const char* device = "cpu";
 };
 
 /// All cases, in the order of the files.
 std::vector<Case>& cases();
-inline bool add(std::string name, std::string shape, std::string dtype, std::function<Work()> make) {
-  cases().push_back({std::move(name), std::move(shape), std::move(dtype), std::move(make)});
+inline bool add(std::string name, std::string shape, std::string dtype, std::function<Work()> make, const char* device = "cpu") {
+  cases().push_back({std::move(name), std::move(shape), std::move(dtype), std::move(make), device});
   return true;
 }
 

@@ -72,11 +72,11 @@ std::string measure(const bench::Case& c, const Options& o) {
   const double median = quantile(0.5), per_second = median * w.ops * 1e-6;
   char text[1024];
   std::snprintf(text, sizeof text,
-                "{\"case\": \"%s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"device\": \"cpu\", \"threads\": %d, \"impl\": \"gradus\", "
+                "{\"case\": \"%s\", \"shape\": \"%s\", \"dtype\": \"%s\", \"device\": \"%s\", \"threads\": %d, \"impl\": \"gradus\", "
                 "\"version\": \"%s\", \"unit\": \"%s\", \"median_us\": %.6g, \"min_us\": %.6g, \"p90_us\": %.6g, \"spread\": %.4f, "
                 "\"preempted\": %ld, \"reps\": %d, \"inner\": %d, \"flops\": %.17g, \"gflops\": %.4g, \"bytes\": %.17g, \"gbs\": %.4g, "
                 "\"base_rss_mb\": %.1f, \"peak_rss_mb\": %.1f}",
-                c.name.c_str(), c.shape.c_str(), c.dtype.c_str(), o.threads, GRADUS_VERSION_STRING, w.unit, median, us[0], quantile(0.9),
+                c.name.c_str(), c.shape.c_str(), c.dtype.c_str(), c.device, o.threads, GRADUS_VERSION_STRING, w.unit, median, us[0], quantile(0.9),
                 (quantile(0.75) - quantile(0.25)) / median, preempted, o.reps, inner, w.flops, w.flops / per_second * 1e-9, w.bytes,
                 w.bytes / per_second * 1e-9, base_mb, status_mb("VmHWM:"));
   return text;

@@ -1,5 +1,5 @@
-// Cpu, and every kernel that Cuda has, on the same inputs: one JSON line a kernel. ./gradus gpu runs it; the emulated device
-// answers too, with times that mean nothing.
+// Cpu, every kernel that Cuda has, and the steps of the ladders (bench/ladders), on the same inputs: one JSON line a kernel. ./gradus gpu
+// runs it; the emulated device answers too, with times that mean nothing.
 //
 //   gpu_bench --list             names of the cases
 //   gpu_bench --case NAME        {"case", "device", "kernel", "ms", "GB/s", "GFLOP/s", "share", "error"}
@@ -20,29 +20,39 @@
 #include <gradus/nn.hpp>
 #include <gradus/optim.hpp>
 
+#include "bench/ladders/adamw.hpp"
+#include "bench/ladders/attention.hpp"
+#include "bench/ladders/gemm.hpp"
+#include "bench/ladders/reduce.hpp"
+#include "bench/ladders/rows.hpp"
+
 using namespace gradus;
 
 namespace {
 
+/// Makes the inputs; what comes back runs the op once on them, and returns the result as doubles when asked to.
+using Make = std::function<std::function<std::vector<double>(bool)>()>;
+
 struct Case {
   std::string choice;                 // the operation of select_kernel that the case has variants of; empty: one kernel
   double bytes = 0, flops = 0;        // moved and computed, at the least
-  // The op on prepared inputs; call it to run once, it returns the result as doubles when asked to.
-  std::function<std::function<std::vector<double>(bool)>()> cpu64, cpu, cuda;
+  Make cpu64, cpu, cuda;
+  std::vector<std::pair<std::string, Make>> ladder = {};   // its steps on Cuda
 };
 
-/// Runs `make<T, D>(T{}, D{})` lazily for the three combinations.
-template <class F> Case of(std::string choice, double bytes, double flops, F make) {
+/// Runs `make<T, D>(T{}, D{})` lazily for the three combinations; the devices work in E.
+template <class E = float, class F> Case of(std::string choice, double bytes, double flops, F make) {
   return {std::move(choice),
           bytes,
           flops,
           [make] { return make.template operator()<double, Cpu>(); },
-          [make] { return make.template operator()<float, Cpu>(); },
-          [make] { return make.template operator()<float, Cuda>(); }};
+          [make] { return make.template operator()<E, Cpu>(); },
+          [make] { return make.template operator()<E, Cuda>(); }};
 }
-template <class T, class D> Tensor<T, D> input(const Shape& shape, uint64_t seed) {
+/// Values of E, the same ones in any T.
+template <class T, class D, class E = float> Tensor<T, D> input(const Shape& shape, uint64_t seed) {
   manual_seed(seed);
-  return randn<float>(shape).to<T>().template to<D>();
+  return randn<float>(shape).to<E>().template to<T>().template to<D>();
 }
 /// The op f as something to time: keeps its last result.
 template <class F> std::function<std::vector<double>(bool)> run(F f) {
@@ -51,9 +61,50 @@ template <class F> std::function<std::vector<double>(bool)> run(F f) {
     return values ? y.template to<double>().to_vector() : std::vector<double>();
   };
 }
+/// make(step) for each step of a ladder.
+template <class F> std::vector<std::pair<std::string, Make>> steps(const std::vector<std::string>& names, F make) {
+  std::vector<std::pair<std::string, Make>> list;
+  for (const std::string& name : names) list.emplace_back(name, [=] { return make(name); });
+  return list;
+}
+/// fill(y) as something to time; y : `shape` is new at each call, as an op's result is.
+template <class T, class F> auto filling(const Shape& shape, F fill) {
+  return run([=] {
+    Tensor<T, Cuda> y(shape);
+    fill(y.data());
+    return y;
+  });
+}
+
+template <class E> Case matmul_case(int64_t M, const std::vector<std::string>& ladder) {
+  const double m = static_cast<double>(M);
+  Case c = of<E>("gemm", 3 * sizeof(E) * m * m, 2 * m * m * m, [=]<class T, class D>() {
+    const auto a = input<T, D, E>({M, M}, 1), b = input<T, D, E>({M, M}, 2);
+    return run([=] { return matmul(a, b); });
+  });
+  c.ladder = steps(ladder, [=](const std::string& step) {
+    const auto a = input<E, Cuda>({M, M}, 1), b = input<E, Cuda>({M, M}, 2);
+    return filling<E>({M, M}, [=](E* y) { ladders::gemm(step, a.data(), b.data(), y, M, M, M); });
+  });
+  return c;
+}
+/// Causal, heads of 64.
+template <class E> Case attention_case(int64_t heads, int64_t steps_of_time, const std::vector<std::string>& ladder) {
+  const Shape shape{1, heads, steps_of_time, 64};
+  const double rows = static_cast<double>(heads * steps_of_time), pairs = rows * (static_cast<double>(steps_of_time) + 1) / 2;
+  Case c = of<E>("attention_fwd", 4 * sizeof(E) * rows * 64, 4 * pairs * 64, [=]<class T, class D>() {
+    const auto q = input<T, D, E>(shape, 1), k = input<T, D, E>(shape, 2), v = input<T, D, E>(shape, 3);
+    return run([=] { return scaled_dot_product_attention(q, k, v, {.causal = true}); });
+  });
+  c.ladder = steps(ladder, [=](const std::string& step) {
+    const auto q = input<E, Cuda>(shape, 1), k = input<E, Cuda>(shape, 2), v = input<E, Cuda>(shape, 3);
+    return filling<E>(shape, [=](E* y) { ladders::attention(step, q.data(), k.data(), v.data(), y, {heads, steps_of_time, 64, true}); });
+  });
+  return c;
+}
 
 std::map<std::string, Case> cases(bool small) {
-  const int64_t n = small ? 1 << 12 : 1 << 26, rows = small ? 8 : 8192, C = small ? 64 : 4096, M = small ? 33 : 4096,
+  const int64_t n = small ? 1 << 12 : 1 << 26, rows = small ? 8 : 8192, C = small ? 64 : 4096, M = small ? 40 : 4096,
                 pic = small ? 2 : 64, side = small ? 8 : 56, ch = small ? 4 : 128;
   const double N = static_cast<double>(n), RC = static_cast<double>(rows * C);
   std::map<std::string, Case> all;
@@ -73,6 +124,10 @@ std::map<std::string, Case> cases(bool small) {
     const auto a = input<T, D>({rows, C}, 1);
     return run([=] { return clone(a.t()); });
   });
+  all["transpose"].ladder = steps(ladders::transpose_steps(), [=](const std::string& step) {
+    const auto a = input<float, Cuda>({rows, C}, 1);
+    return filling<float>({C, rows}, [=](float* y) { ladders::transpose(step, a.data(), y, rows, C); });
+  });
   all["dropout"] = of("dropout", 8 * N, N, [=]<class T, class D>() {
     const auto a = input<T, D>({n}, 1);
     return run([=] { return dropout(a, 0.5, RandomStream{1, 2}); });
@@ -81,6 +136,10 @@ std::map<std::string, Case> cases(bool small) {
     const auto a = input<T, D>({n}, 1);
     return run([=] { return sum(a); });
   });
+  all["sum"].ladder = steps(ladders::sum_steps(), [=](const std::string& step) {
+    const auto a = input<float, Cuda>({n}, 1);
+    return filling<float>({}, [=](float* y) { ladders::sum(step, a.data(), y, n); });
+  });
   all["sum-rows"] = of("reduce", 4 * RC, RC, [=]<class T, class D>() {
     const auto a = input<T, D>({rows, C}, 1);
     return run([=] { return sum(a, {1}); });
@@ -88,6 +147,10 @@ std::map<std::string, Case> cases(bool small) {
   all["softmax"] = of("softmax_fwd", 8 * RC, 4 * RC, [=]<class T, class D>() {
     const auto a = input<T, D>({rows, C}, 1);
     return run([=] { return softmax(a, -1); });
+  });
+  all["softmax"].ladder = steps(ladders::softmax_steps(), [=](const std::string& step) {
+    const auto a = input<float, Cuda>({rows, C}, 1);
+    return filling<float>({rows, C}, [=](float* y) { ladders::softmax(step, a.data(), y, rows, C); });
   });
   all["softmax-bwd"] = of("softmax_bwd", 12 * RC, 4 * RC, [=]<class T, class D>() {
     auto a = input<T, D>({rows, C}, 1).requires_grad_();
@@ -101,17 +164,20 @@ std::map<std::string, Case> cases(bool small) {
     const auto a = input<T, D>({rows, C}, 1), w = input<T, D>({C}, 2), b = input<T, D>({C}, 3);
     return run([=] { return layer_norm(a, w, b); });
   });
+  all["layer-norm"].ladder = steps(ladders::layer_norm_steps(), [=](const std::string& step) {
+    const auto a = input<float, Cuda>({rows, C}, 1), w = input<float, Cuda>({C}, 2), b = input<float, Cuda>({C}, 3);
+    return filling<float>({rows, C}, [=](float* y) { ladders::layer_norm(step, a.data(), w.data(), b.data(), 1e-5f, y, rows, C); });
+  });
   all["cross-entropy"] = of("cross_entropy_fwd", 4 * RC, 4 * RC, [=]<class T, class D>() {
     const auto a = input<T, D>({rows, C}, 1);
     manual_seed(5);
     const auto t = randint(0, C, {rows}).to<D>();
     return run([=] { return cross_entropy(a, t); });
   });
-  all["matmul"] =
-      of("gemm", 12.0 * static_cast<double>(M * M), 2.0 * std::pow(static_cast<double>(M), 3), [=]<class T, class D>() {
-        const auto a = input<T, D>({M, M}, 1), b = input<T, D>({M, M}, 2);
-        return run([=] { return matmul(a, b); });
-      });
+  all["matmul"] = matmul_case<float>(M, ladders::gemm_steps());
+  all["matmul-bf16"] = matmul_case<bf16>(M, ladders::gemm_bf16_steps());
+  all["attention"] = attention_case<float>(small ? 2 : 64, small ? 40 : 2048, ladders::attention_steps());
+  all["attention-bf16"] = attention_case<bf16>(small ? 2 : 64, small ? 40 : 2048, ladders::attention_bf16_steps());
   const double taps = static_cast<double>(pic * ch * ch * side * side) * 9;
   all["conv"] = of("conv", 8.0 * static_cast<double>(pic * ch * side * side), 2 * taps, [=]<class T, class D>() {
     const auto x = input<T, D>({pic, ch, side, side}, 1), w = input<T, D>({ch, ch, 3, 3}, 2);
@@ -139,6 +205,21 @@ std::map<std::string, Case> cases(bool small) {
     return [=](bool values) {
       opt->step();
       return values ? params[0].template to<double>().to_vector() : std::vector<double>();
+    };
+  });
+  all["adamw"].ladder = steps(ladders::adamw_steps(), [=](const std::string& step) {
+    std::vector<Tensor<float, Cuda>> arrays;                       // p, g, m, v of each parameter
+    std::vector<ladders::AdamWTensor> tensors;
+    for (uint64_t k = 0; k < 64; ++k) {
+      arrays.insert(arrays.end(), {input<float, Cuda>({n / 256}, k), input<float, Cuda>({n / 256}, 100 + k), zeros<float, Cuda>({n / 256}),
+                                   zeros<float, Cuda>({n / 256})});
+      auto* last = &arrays[arrays.size() - 4];
+      tensors.push_back({last[0].data(), last[1].data(), last[2].data(), last[3].data(), n / 256});
+    }
+    return [arrays, tensors, step, o = ladders::AdamWOptions()](bool values) mutable {
+      ladders::adamw(step, tensors, o);
+      ++o.step;
+      return values ? arrays[0].to<double>().to_vector() : std::vector<double>();
     };
   });
   all["gather-rows"] = of("", 8 * RC, 0, [=]<class T, class D>() {
@@ -233,6 +314,12 @@ int run_case(const std::string& name) {
     print(name, "cuda", kernel.empty() ? "(chosen)" : kernel, c, ms, products ? blas / ms : c.bytes / ms / copy,
           error_of(y, exact));
     if (!c.choice.empty()) select_kernel(c.choice, "");
+  }
+  for (const auto& [step, make] : c.ladder) {
+    const auto f = make();
+    const auto y = f(true);
+    const double ms = time_cuda(f);
+    print(name, "cuda", "ladder: " + step, c, ms, products ? blas / ms : c.bytes / ms / copy, error_of(y, exact));
   }
   return 0;
 }

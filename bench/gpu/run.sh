@@ -158,6 +158,10 @@ library_list() {
   done
 }
 library_objects() { library_list | cut -f2; }
+ladder_list() {
+  local f
+  for f in "$root"/bench/ladders/*.cu; do printf '%s\t%s\t%s\n' "$f" "$(object_of "$f")" "$nvcc $(device_flags)"; done
+}
 link_flags() {
   local lib
   lib=$(dirname "$(dirname "$nvcc")")
@@ -173,31 +177,37 @@ test_flags() { echo "$(host_flags) -O1 -I$root/tests $(if [[ ${catch%% *} == 3 ]
 step_tests() {
   machine
   [[ -n $catch ]] || return 0
-  local files=("$root"/tests/cuda/*_test.cpp "$root/tests/main.cpp")
+  local shared=("$root/tests/main.cpp") f folder
   if [[ ${catch%% *} == 3 ]]; then        # the one-file form of version 3
-    files+=("${catch#* }/catch_amalgamated.cpp")
+    shared+=("${catch#* }/catch_amalgamated.cpp")
     mkdir -p "$work/catch/catch2"
     echo '#include <catch_amalgamated.hpp>' >"$work/catch/catch2/catch_all.hpp"
   fi
-  for f in "${files[@]}"; do printf '%s\t%s\t%s\n' "$f" "$(object_of "$f")" "$cxx $(test_flags)"; done >"$work/test_list"
-  build_all tests <"$work/test_list"
-  # shellcheck disable=SC2046
-  "$cxx" $(cut -f2 "$work/test_list") $(library_objects) $(link_flags) -o "$work/bin/test_cuda" || die "the tests did not link"
+  for f in "${shared[@]}" "$root"/tests/cuda/*_test.cpp "$root"/tests/ladders/*_test.cpp; do
+    printf '%s\t%s\t%s\n' "$f" "$(object_of "$f")" "$cxx $(test_flags)"
+  done >"$work/test_list"
+  { cat "$work/test_list"; ladder_list; } | build_all tests
+  for folder in cuda ladders; do          # test_cuda, test_ladders
+    # shellcheck disable=SC2046
+    "$cxx" $(for f in "${shared[@]}" "$root"/tests/$folder/*_test.cpp; do object_of "$f"; done) $(ladder_list | cut -f2) $(library_objects) $(link_flags) \
+      -o "$work/bin/test_$folder" || die "the tests of tests/$folder did not link"
+  done
 }
 
 # ---- running ---------------------------------------------------------------------------------------------------
 
-# each_test STEP COMMAND...: the command with one test file's filter after the other; results in out/STEP/<file>.{ok,failed,log}.
+# each_test STEP COMMAND...: the command with one test file's filter after the other; results in out/STEP/<folder>_<file>.{ok,failed,log}.
 each_test() {
-  local step=$1 f stem out=$work/out/$1 status
+  local step=$1 f stem folder out=$work/out/$1 status
   shift
   mkdir -p "$out"
-  for f in "$root"/tests/cuda/*_test.cpp; do
-    stem=$(basename "$f" .cpp)
+  for f in "$root"/tests/cuda/*_test.cpp "$root"/tests/ladders/*_test.cpp; do
+    folder=$(basename "$(dirname "$f")")
+    stem=${folder}_$(basename "$f" .cpp)
     [[ ! -e $out/$stem.ok && ! -e $out/$stem.failed ]] || continue
     if out_of_time; then pause "$step"; fi
     status=0
-    timeout "$(left)" "$@" "$work/bin/test_cuda" -\# "[#$stem]" >"$out/$stem.log" 2>&1 || status=$?
+    timeout "$(left)" "$@" "$work/bin/test_$folder" -\# "[#$(basename "$f" .cpp)]" >"$out/$stem.log" 2>&1 || status=$?
     if [[ $status -eq 0 ]]; then touch "$out/$stem.ok"
     elif [[ $status -eq 124 ]]; then
       # A file that does not fit a whole call never will.
@@ -229,9 +239,9 @@ step_sanitize() {
 step_bench() {
   machine
   local source=$root/bench/gpu/gpu_bench.cpp
-  printf '%s\t%s\t%s\n' "$source" "$(object_of "$source")" "$cxx $(host_flags) -O2" | build_all bench
+  { printf '%s\t%s\t%s\n' "$source" "$(object_of "$source")" "$cxx $(host_flags) -O2"; ladder_list; } | build_all bench
   # shellcheck disable=SC2046
-  "$cxx" "$(object_of "$source")" $(library_objects) $(link_flags) -o "$work/bin/gpu_bench" || die "the benchmarks did not link"
+  "$cxx" "$(object_of "$source")" $(ladder_list | cut -f2) $(library_objects) $(link_flags) -o "$work/bin/gpu_bench" || die "the benchmarks did not link"
   # One case a call of the program, so that a pause loses one case at most.
   local name
   mkdir -p "$work/out/bench"

@@ -9,18 +9,25 @@ fail() { echo "gpu.sh: $*"; cat "$work/log" 2>/dev/null; exit 1; }
 
 # A repository of one file of each kind, and a machine of its own.
 tree=$work/tree fake=$work/fake
-mkdir -p "$tree"/{bench/gpu,cpu,cuda,include,tests/cuda,tests/support} "$fake"/{bin,lib64} "$work/deps/eigen-3.4/Eigen" "$work/deps/catch2"
+mkdir -p "$tree"/{bench/gpu,bench/ladders,cpu,cuda,include,tests/cuda,tests/ladders,tests/support} "$fake"/{bin,lib64} "$work/deps/eigen-3.4/Eigen" "$work/deps/catch2"
 cp "$source/bench/gpu/run.sh" "$tree/bench/gpu/"
 echo 'int host() { return 1; }' >"$tree/cpu/host.cpp"
 echo 'int device() { return 2; }' >"$tree/cuda/device.cu"
 echo 'int host(); int device(); int check_good() { return host() + device() == 3 ? 0 : 1; }' >"$tree/tests/cuda/good_test.cpp"
 echo 'int check_other() { return 0; }' >"$tree/tests/cuda/other_test.cpp"
+echo 'int step() { return 3; }' >"$tree/bench/ladders/step.cu"
+echo 'int step(); int check_step() { return step() - 3; }' >"$tree/tests/ladders/step_test.cpp"
 cat >"$tree/tests/main.cpp" <<'CPP'
 #include <cstdlib>
 #include <cstring>
-int check_good();
-int check_other();
-int main(int, char** v) { return std::strcmp(v[2], "[#good_test]") ? check_other() + (std::getenv("BREAK") != nullptr) : check_good(); }
+// Two programs: the first two functions are in one, the third in the other.
+[[gnu::weak]] int check_good();
+[[gnu::weak]] int check_other();
+[[gnu::weak]] int check_step();
+int main(int, char** v) {
+  if (!std::strcmp(v[2], "[#step_test]")) return check_step();
+  return std::strcmp(v[2], "[#good_test]") ? check_other() + (std::getenv("BREAK") != nullptr) : check_good();
+}
 CPP
 cat >"$tree/bench/gpu/gpu_bench.cpp" <<'CPP'
 #include <cstdio>
@@ -49,7 +56,7 @@ exec $compiler -x c++ -c "\$in" -o "\$out"
 SH
 tool compute-sanitizer <<'SH'
 #!/usr/bin/env bash
-while [[ $1 == --* ]]; do shift $(( $# > 1 && 1 )); [[ $1 != --* && $1 != */test_cuda ]] && shift; done
+while [[ $1 == --* ]]; do shift $(( $# > 1 && 1 )); [[ $1 != --* && $1 != */test_* ]] && shift; done
 exec "$@"
 SH
 tool pretend-python <<'SH'
@@ -71,7 +78,7 @@ report=$work/results/nvidia-pretend-100
 python=$(command -v python3 || true)
 if [[ -n $python ]]; then "$python" -m json.tool "$report.json" >/dev/null || fail "the report is not JSON: $(cat "$report.json")"; fi
 grep -qF '| add | Cuda packed | 0.5 | 8 | 9 | 0.9 | 1e-7 | 0.25 | 2.00 |' "$report.md" || fail "the table lacks a row: $(cat "$report.md")"
-grep -qF '2 files passed, 0 failed' "$report.md" || fail "the tests are not counted: $(cat "$report.md")"
+grep -qF '3 files passed, 0 failed' "$report.md" || fail "the tests are not counted: $(cat "$report.md")"
 gpu --list && [[ $(grep -c '^done' "$work/log") -eq 8 ]] || fail "not all steps are done"
 gpu && ! grep -q 'step ' "$work/log" || fail "a second run should have nothing to do"
 
