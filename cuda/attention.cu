@@ -1,17 +1,19 @@
-// Attention in two ways:
+// Attention in three ways:
 //
 //   reference   one thread an element of a result, each of which makes the scores it needs: the formulas of the contract
 //   tile        flash attention (Dao 2023): a block keeps a tile of queries (for dk, dv: of keys) in shared memory while tiles of
 //               the other side pass; weights live in shared memory only. Backward makes the weights twice, once for dk and dv and
 //               once for dq, so that every sum stays in one block: no atomics, the same bits every time
 //
+//   mma         the same on tensor cores, for bf16 and half (attention_mma.cuh); the choice wherever it can be
+//
 // tile takes head sizes up to 256 for which the device has the shared memory; others fall back to reference.
-#include "attention.cuh"
+#include "attention_mma.cuh"
 
 namespace gradus::kernels {
 
 namespace cu {
-enum class AttentionBy { reference, tile };
+enum class AttentionBy { reference, tile, mma };
 
 // ---- reference ----
 /// l : one thread a query
@@ -251,9 +253,6 @@ template <class T, int TILE, int K> __global__ void attention_dq_tile(Attention<
 }
 
 /// f(tile, columns) with the tile and the columns a thread holds, as constants, for the widest of hs and vs; false where none fits.
-template <int V> struct Constant {
-  static constexpr int value = V;
-};
 template <class T, bool backward, class F> bool with_tile(const AttentionDims& g, F f) {
   using A = compute_t<T>;
   const int64_t width = g.hs > g.vs ? g.hs : g.vs, most = gradus::cuda::device_info().max_shared_bytes;
@@ -312,7 +311,7 @@ template <class T> __global__ void attention_dropout_elements(Attention<T> a, T*
 }  // namespace cu
 
 namespace {
-KernelChoice<cu::AttentionBy> attention_fwd_by{"attention_fwd", {"reference", "tile"}}, attention_bwd_by{"attention_bwd", {"reference", "tile"}};
+KernelChoice<cu::AttentionBy> attention_fwd_by{"attention_fwd", {"reference", "tile", "mma"}}, attention_bwd_by{"attention_bwd", {"reference", "tile", "mma"}};
 }  // namespace
 
 template <class T>
@@ -321,7 +320,17 @@ void attention_fwd(Cuda, AttentionRows<const T> q, AttentionRows<const T> k, Att
   using namespace cu;
   using A = compute_t<T>;
   const Attention<T> a{q, k, v, {}, scores, g, nullptr, nullptr};
-  const bool done = attention_fwd_by.or_else(AttentionBy::tile) == AttentionBy::tile && with_tile<T, false>(g, [&](auto tile, auto columns) {
+  const AttentionBy by = attention_fwd_by.or_else(AttentionBy::mma);
+  if (by == AttentionBy::mma && mma_rows_aligned(q, k, v, o)) {
+    const bool done = with_mma<T>(g, [&](auto width) {
+      constexpr int D = decltype(width)::value;
+      const int64_t blocks = g.B * g.nh * blocks_for(g.T, kMmaRows);
+      if (plain_scores(scores, g)) enqueue("attention_fwd", attention_fwd_mma<T, D, true>, {blocks, kMmaThreads, sizeof(ForwardShared<T, D, true>)}, a, o, l);
+      else enqueue("attention_fwd", attention_fwd_mma<T, D, false>, {blocks, kMmaThreads, sizeof(ForwardShared<T, D, false>)}, a, o, l);
+    });
+    if (done) return;
+  }
+  const bool done = by != AttentionBy::reference && with_tile<T, false>(g, [&](auto tile, auto columns) {
     constexpr int TILE = decltype(tile)::value;
     const auto bytes = sizeof(A) * static_cast<std::size_t>(forward_shared(TILE, g.hs, g.vs));
     enqueue("attention_fwd", attention_fwd_tile<T, TILE, decltype(columns)::value>, {g.B * g.nh * blocks_for(g.T, TILE), kThreads, bytes}, a, o, l);
@@ -343,7 +352,20 @@ void attention_bwd(Cuda, AttentionRows<const T> q, AttentionRows<const T> k, Att
   using namespace cu;
   using A = compute_t<T>;
   const Attention<T> a{q, k, v, dy, scores, g, l, d};
-  const bool done = attention_bwd_by.or_else(AttentionBy::tile) == AttentionBy::tile && with_tile<T, true>(g, [&](auto tile, auto columns) {
+  const AttentionBy by = attention_bwd_by.or_else(AttentionBy::mma);
+  if (by == AttentionBy::mma && mma_rows_aligned(q, k, v, dy) && mma_rows_aligned(dq, dk, dv)) {
+    const bool done = with_mma<T>(g, [&](auto width) {
+      constexpr int D = decltype(width)::value;
+      const bool plain = plain_scores(scores, g);
+      const std::size_t bytes = sizeof(BackwardShared<T, D>);
+      enqueue("attention_bwd", plain ? attention_dkv_mma<T, D, true> : attention_dkv_mma<T, D, false>,
+              {g.B * g.nkv * blocks_for(g.S, kMmaRows), kMmaThreads, bytes}, a, dk, dv);
+      enqueue("attention_bwd", plain ? attention_dq_mma<T, D, true> : attention_dq_mma<T, D, false>,
+              {g.B * g.nh * blocks_for(g.T, kMmaRows), kMmaThreads, bytes}, a, dq);
+    });
+    if (done) return;
+  }
+  const bool done = by != AttentionBy::reference && with_tile<T, true>(g, [&](auto tile, auto columns) {
     constexpr int TILE = decltype(tile)::value, K = decltype(columns)::value;
     const auto bytes = sizeof(A) * static_cast<std::size_t>(backward_shared(TILE, g.hs, g.vs));
     enqueue("attention_bwd", attention_dkv_tile<T, TILE, K>, {g.B * g.nkv * blocks_for(g.S, TILE), kThreads, bytes}, a, dk, dv);

@@ -183,11 +183,11 @@ step_tests() {
     mkdir -p "$work/catch/catch2"
     echo '#include <catch_amalgamated.hpp>' >"$work/catch/catch2/catch_all.hpp"
   fi
-  for f in "${shared[@]}" "$root"/tests/cuda/*_test.cpp "$root"/tests/ladders/*_test.cpp; do
+  for f in "${shared[@]}" "$root"/tests/{cuda,kernels,ladders}/*_test.cpp; do
     printf '%s\t%s\t%s\n' "$f" "$(object_of "$f")" "$cxx $(test_flags)"
   done >"$work/test_list"
   { cat "$work/test_list"; ladder_list; } | build_all tests
-  for folder in cuda ladders; do          # test_cuda, test_ladders
+  for folder in cuda kernels ladders; do  # test_cuda, test_kernels, test_ladders
     # shellcheck disable=SC2046
     "$cxx" $(for f in "${shared[@]}" "$root"/tests/$folder/*_test.cpp; do object_of "$f"; done) $(ladder_list | cut -f2) $(library_objects) $(link_flags) \
       -o "$work/bin/test_$folder" || die "the tests of tests/$folder did not link"
@@ -201,7 +201,7 @@ each_test() {
   local step=$1 f stem folder out=$work/out/$1 status
   shift
   mkdir -p "$out"
-  for f in "$root"/tests/cuda/*_test.cpp "$root"/tests/ladders/*_test.cpp; do
+  for f in "$root"/tests/{cuda,kernels,ladders}/*_test.cpp; do
     folder=$(basename "$(dirname "$f")")
     stem=${folder}_$(basename "$f" .cpp)
     [[ ! -e $out/$stem.ok && ! -e $out/$stem.failed ]] || continue

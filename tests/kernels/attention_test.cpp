@@ -15,6 +15,7 @@ template <class U> AttentionRows<U> rows(U* data, int64_t heads, int64_t length,
 
 struct Options {
   bool bias = false, mask = false, slopes = false, sink = false;
+  std::string only = "";
 };
 
 /// Forward, delta, backward and the gradient of bias with every kernel.
@@ -50,7 +51,7 @@ template <class T> void check_attention(AttentionDims g, Options o = {}, bool sc
   const OnDevice<A> dev_l(nq);
   same_on_device<T>("attention_fwd", out, tolerance, schedules, [&](T* y) {
     k::attention_fwd<T>(Cuda{}, in_q(dev_q), in_k(dev_k), in_v(dev_v), dev_e, rows(y, g.nh, g.T, g.vs), dev_l, g);
-  });
+  }, nullptr, o.only);
   CHECK(difference(dev_l.host(), l, of_stats) == "");
 
   const OnDevice<T> dev_o(out);
@@ -67,9 +68,9 @@ template <class T> void check_attention(AttentionDims g, Options o = {}, bool sc
     k::attention_bwd<T>(Cuda{}, in_q(dev_q), in_k(dev_k), in_v(dev_v), dev_e, same_l, same_d, in_o(dev_dy), rows(to_q, g.nh, g.T, g.hs),
                         rows(to_k, g.nkv, g.S, g.hs), rows(to_v, g.nkv, g.S, g.vs), g);
   };
-  same_on_device<T>("attention_bwd", dq, tolerance, schedules, [&](T* y) { backward(y, dev_dk, dev_dv); });
-  same_on_device<T>("attention_bwd", dk, tolerance, schedules, [&](T* y) { backward(dev_dq, y, dev_dv); });
-  same_on_device<T>("attention_bwd", dv, tolerance, false, [&](T* y) { backward(dev_dq, dev_dk, y); });
+  same_on_device<T>("attention_bwd", dq, tolerance, schedules, [&](T* y) { backward(y, dev_dk, dev_dv); }, nullptr, o.only);
+  same_on_device<T>("attention_bwd", dk, tolerance, schedules, [&](T* y) { backward(dev_dq, y, dev_dv); }, nullptr, o.only);
+  same_on_device<T>("attention_bwd", dv, tolerance, false, [&](T* y) { backward(dev_dq, dev_dk, y); }, nullptr, o.only);
 
   if (!o.bias) return;
   const int64_t extent[4] = {1, g.nh, g.T, g.S};
@@ -118,8 +119,42 @@ TEST_CASE("head sizes of each tile") {
   check_attention<double>(dims(1, 1, 1, 3, 5, 300, 4));   // wider than tiles: the reference
 }
 
-TEST_CASE("packed sequences, one of them empty") {
-  using T = float;
+TEST_CASE("attention on tensor cores: head sizes, limits of what is seen, grouped heads") {
+  for_types<bf16, half>([](auto zero) {
+    using T = decltype(zero);
+    for (const int64_t hs : {8, 32, 64, 96, 128}) {
+      auto g = dims(1, 2, 1, 70, 70, hs, hs);
+      g.right = 0;
+      check_attention<T>(g, {.only = "mma"}, hs == 32);
+    }
+    check_attention<T>(dims(2, 1, 1, 65, 130, 40, 72), {.only = "mma"});              // two widths, two full tiles of keys and a piece
+    auto g = dims(1, 3, 1, 70, 150, 16, 16);
+    g.left = 30, g.right = 3, g.end_aligned = true;
+    check_attention<T>(g, {.only = "mma"});
+    g = dims(1, 1, 1, 6, 4, 8, 8);
+    g.left = 0, g.right = 0;                                         // queries 4 and 5 see no key
+    check_attention<T>(g);
+    check_attention<T>(g, {.sink = true});
+  });
+}
+
+TEST_CASE("attention on tensor cores: bias, mask, slopes, sink, softcap, dropout") {
+  for_types<bf16, half>([](auto zero) {
+    using T = decltype(zero);
+    for (const int64_t hs : {16, 128}) {
+      auto g = dims(2, 2, 1, 40, 70, hs, hs);
+      check_attention<T>(g, {.bias = true, .mask = true, .only = "mma"});
+      g.right = 5, g.end_aligned = true;
+      check_attention<T>(g, {.slopes = true, .sink = true, .only = "mma"}, hs == 16);
+      g.dropout = 0.3, g.softcap = 2;
+      check_attention<T>(g, {.mask = true, .only = "mma"});
+    }
+  });
+}
+
+namespace {
+template <class T> void check_packed() {
+  const double tolerance = std::is_same_v<T, float> ? 2e-5 : 4 * rounding<T>();
   const Host<int64_t> q_start{0, 5, 5, 41}, k_start{0, 40, 43, 80};
   auto g = dims(3, 2, 1, 36, 40, 8, 8);
   g.right = 0, g.end_aligned = true, g.scale = 0.4;
@@ -136,20 +171,23 @@ TEST_CASE("packed sequences, one of them empty") {
   k::attention_delta<T>(Cpu{}, heads(std::as_const(o).data(), 2), heads(dy.data(), 2), d.data(), host_g);
   const OnDevice<T> dev_o(o), dev_dk(80 * 8), dev_dv(80 * 8);
   const OnDevice<float> dev_l(l), dev_d(d), new_l(3 * 2 * 36), new_d(3 * 2 * 36);
-  same_on_device<T>("attention_fwd", o, 2e-5, false,
+  same_on_device<T>("attention_fwd", o, tolerance, false,
                     [&](T* y) { k::attention_fwd<T>(Cuda{}, heads(in(dev_q), 2), heads(in(dev_k), 1), heads(in(dev_v), 1), {}, heads(y, 2), new_l, dev_g); });
   CHECK(difference(new_l.host(), l, 2e-5) == "");
   k::attention_delta<T>(Cuda{}, heads(in(dev_o), 2), heads(in(dev_dy), 2), new_d, dev_g);
   CHECK(difference(new_d.host(), d, 2e-5) == "");
   k::attention_bwd<T>(Cpu{}, heads(q.data(), 2), heads(key.data(), 1), heads(v.data(), 1), {}, l.data(), d.data(), heads(dy.data(), 2), heads(dq.data(), 2),
                       heads(dk.data(), 1), heads(dv.data(), 1), host_g);
-  same_on_device<T>("attention_bwd", dq, 2e-5, false, [&](T* y) {
+  same_on_device<T>("attention_bwd", dq, tolerance, false, [&](T* y) {
     k::attention_bwd<T>(Cuda{}, heads(in(dev_q), 2), heads(in(dev_k), 1), heads(in(dev_v), 1), {}, dev_l, dev_d, heads(in(dev_dy), 2), heads(y, 2),
                         heads(static_cast<T*>(dev_dk), 1), heads(static_cast<T*>(dev_dv), 1), dev_g);
-    CHECK(difference(dev_dk.host(), dk, 2e-5) == "");
-    CHECK(difference(dev_dv.host(), dv, 2e-5) == "");
+    CHECK(difference(dev_dk.host(), dk, tolerance) == "");
+    CHECK(difference(dev_dv.host(), dv, tolerance) == "");
   });
 }
+
+}  // namespace
+TEST_CASE("packed sequences, one of them empty") { for_types<float, bf16, half>([](auto zero) { check_packed<decltype(zero)>(); }); }
 
 TEST_CASE("attention_dropout gives the Cpu's mask") {
   auto g = dims(2, 3, 3, 10, 21, 8, 8);

@@ -9,23 +9,26 @@ fail() { echo "gpu.sh: $*"; cat "$work/log" 2>/dev/null; exit 1; }
 
 # A repository of one file of each kind, and a machine of its own.
 tree=$work/tree fake=$work/fake
-mkdir -p "$tree"/{bench/gpu,bench/ladders,cpu,cuda,include,tests/cuda,tests/ladders,tests/support} "$fake"/{bin,lib64} "$work/deps/eigen-3.4/Eigen" "$work/deps/catch2"
+mkdir -p "$tree"/{bench/gpu,bench/ladders,cpu,cuda,include,tests/cuda,tests/kernels,tests/ladders,tests/support} "$fake"/{bin,lib64} "$work/deps/eigen-3.4/Eigen" "$work/deps/catch2"
 cp "$source/bench/gpu/run.sh" "$tree/bench/gpu/"
 echo 'int host() { return 1; }' >"$tree/cpu/host.cpp"
 echo 'int device() { return 2; }' >"$tree/cuda/device.cu"
 echo 'int host(); int device(); int check_good() { return host() + device() == 3 ? 0 : 1; }' >"$tree/tests/cuda/good_test.cpp"
 echo 'int check_other() { return 0; }' >"$tree/tests/cuda/other_test.cpp"
 echo 'int step() { return 3; }' >"$tree/bench/ladders/step.cu"
+echo 'int host(); int check_kernel() { return host() - 1; }' >"$tree/tests/kernels/kernel_test.cpp"
 echo 'int step(); int check_step() { return step() - 3; }' >"$tree/tests/ladders/step_test.cpp"
 cat >"$tree/tests/main.cpp" <<'CPP'
 #include <cstdlib>
 #include <cstring>
-// Two programs: the first two functions are in one, the third in the other.
+// Three programs: the first two functions are in one, the others in one each.
 [[gnu::weak]] int check_good();
 [[gnu::weak]] int check_other();
+[[gnu::weak]] int check_kernel();
 [[gnu::weak]] int check_step();
 int main(int, char** v) {
   if (!std::strcmp(v[2], "[#step_test]")) return check_step();
+  if (!std::strcmp(v[2], "[#kernel_test]")) return check_kernel();
   return std::strcmp(v[2], "[#good_test]") ? check_other() + (std::getenv("BREAK") != nullptr) : check_good();
 }
 CPP
@@ -78,7 +81,7 @@ report=$work/results/nvidia-pretend-100
 python=$(command -v python3 || true)
 if [[ -n $python ]]; then "$python" -m json.tool "$report.json" >/dev/null || fail "the report is not JSON: $(cat "$report.json")"; fi
 grep -qF '| add | Cuda packed | 0.5 | 8 | 9 | 0.9 | 1e-7 | 0.25 | 2.00 |' "$report.md" || fail "the table lacks a row: $(cat "$report.md")"
-grep -qF '3 files passed, 0 failed' "$report.md" || fail "the tests are not counted: $(cat "$report.md")"
+grep -qF '4 files passed, 0 failed' "$report.md" || fail "the tests are not counted: $(cat "$report.md")"
 gpu --list && [[ $(grep -c '^done' "$work/log") -eq 8 ]] || fail "not all steps are done"
 gpu && ! grep -q 'step ' "$work/log" || fail "a second run should have nothing to do"
 
