@@ -21,20 +21,25 @@ struct Request {                   // the k-th time that a warp comes to a line
   std::array<const char*, kWarp> address{};
   unsigned bytes = 0;
 };
-struct Key {
+/// A copy_async16 reads device memory and writes shared memory at one line: the kind belongs to the place.
+struct AccessLine {
   uintptr_t place;
+  Kind kind;
+  auto operator<=>(const AccessLine&) const = default;
+};
+struct Key {
+  AccessLine access;
   int warp;
   unsigned times;
   bool operator==(const Key&) const = default;
 };
 struct Hash {
-  std::size_t operator()(const Key& k) const { return k.place * 0x9e3779b97f4a7c15u ^ static_cast<std::size_t>(k.warp) << 20 ^ k.times; }
+  std::size_t operator()(const Key& k) const { return (k.access.place + static_cast<std::size_t>(k.access.kind)) * 0x9e3779b97f4a7c15u ^ static_cast<std::size_t>(k.warp) << 20 ^ k.times; }
 };
 
 std::unordered_map<Key, Request, Hash> requests;                     // of the running block; lint uses one worker
-std::map<std::pair<uintptr_t, int>, unsigned> visits;                // by place and thread
-std::map<std::pair<uintptr_t, Kind>, LintLine> totals;
-std::map<uintptr_t, Kind> kinds;
+std::map<std::pair<AccessLine, int>, unsigned> visits;                   // and by thread
+std::map<AccessLine, LintLine> totals;
 
 unsigned conflicts(const Request& r) {                                // passes that the request takes
   unsigned passes = 0;
@@ -80,19 +85,19 @@ void lint_access(Thread& t, const char* p, unsigned n, Kind kind, const Place& w
     return true;
   }();
   (void)printed_at_exit;
-  Request& r = requests[{where.value, t.warp(), visits[{where.value, t.rank}]++}];
+  const AccessLine access{where.value, kind};
+  Request& r = requests[{access, t.warp(), visits[{access, t.rank}]++}];
   r.lanes |= 1u << t.lane();
   r.address[static_cast<std::size_t>(t.lane())] = p;
   r.bytes = n;
-  kinds[where.value] = kind;
 }
 
 void lint_block_ended(Block& b) {
   for (const auto& [key, r] : requests) {
     const auto* first = r.address[static_cast<std::size_t>(std::countr_zero(r.lanes))];
     const bool shared = static_cast<std::size_t>(first - b.arena) < kArena;
-    LintLine& line = totals[{key.place, kinds[key.place]}];
-    line.shared = shared, line.kind = kinds[key.place];
+    LintLine& line = totals[key.access];
+    line.shared = shared, line.kind = key.access.kind;
     ++line.requests;
     line.passes += shared ? conflicts(r) : sectors(r);
     line.best += best(r, shared);
@@ -102,8 +107,8 @@ void lint_block_ended(Block& b) {
 
 std::vector<LintLine> lint_lines() {
   std::vector<LintLine> lines;
-  for (auto [key, line] : totals) {
-    line.place = Place{key.first}.text();
+  for (auto [access, line] : totals) {
+    line.place = Place{access.place}.text();
     lines.push_back(line);
   }
   std::sort(lines.begin(), lines.end(), [](const LintLine& a, const LintLine& b) { return a.passes * b.best > b.passes * a.best; });

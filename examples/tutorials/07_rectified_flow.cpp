@@ -99,5 +99,5 @@ int main(int argc, char** argv) {
   io::write_atomically(folder + "/07_flow.svg", flow.svg(true));
   //| ![Noise, samples, and the paths of some of them.](07_flow.svg)
 
-  //| [Next](10_second_derivatives.html): second derivatives.
+  //| [Next](08_first_cuda_kernel.html): kernels.
 }

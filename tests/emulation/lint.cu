@@ -15,6 +15,16 @@ __global__ void patterns(const float* x, float* y) {
   sum += x[threadIdx.x * 32];                                                     // mark: strided
   y[threadIdx.x] += sum;
 }
+/// Half of the lanes copy; the others fill with zeros and read nothing.
+__global__ void copies(const float* x, float* y) {
+  GRADUS_SHARED16(float, s, [2][128]);
+  for (int r = 0; r < 2; ++r)
+    copy_async16(&s[r][threadIdx.x * 4], x + threadIdx.x * 4, r == 0 || threadIdx.x < 16);   // mark: copy
+  copy_async_commit();
+  copy_async_wait<0>();
+  __syncthreads();
+  y[threadIdx.x] = s[0][threadIdx.x] + s[1][threadIdx.x];
+}
 __global__ void set_to(float* x, float v) { x[threadIdx.x] = v; }
 
 }  // namespace
@@ -22,6 +32,7 @@ __global__ void set_to(float* x, float v) { x[threadIdx.x] = v; }
 void run_patterns() {
   const OnDevice<float> x(Floats(1024, 1.0f)), y(32);
   launch(patterns, {"patterns", 1, 32}, x, y);
+  launch(copies, {"copies", 1, 32}, x, y);
 }
 
 float read_after_launch(bool wait) {

@@ -41,6 +41,12 @@ TEST_CASE("lint counts passes over the banks and sectors of device memory") {
   CHECK(dense.passes == 32 * 4);            // 128 bytes are four sectors
   CHECK(strided.passes == 32);              // one for each lane
   CHECK(strided.best == 4);
+  // A copy reads device memory and writes shared memory at one line: 32 and 16 lanes read 16 bytes, all write them.
+  const auto from = lint_line("copy", false, emu::Kind::read), to = lint_line("copy", true, emu::Kind::write);
+  CHECK(from.requests == 2);
+  CHECK(from.passes == 16 + 8);
+  CHECK(to.requests == 2);
+  CHECK(to.passes == 2 * 4);
   const std::string table = emu::lint_table();
   INFO(table);
   CHECK(table.find(lint_place("columns")) != std::string::npos);
