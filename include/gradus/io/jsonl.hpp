@@ -22,8 +22,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <gradus/io/gzip.hpp>
 #include <gradus/io/json.hpp>
+#include <gradus/io/lines.hpp>
 #include <gradus/tensor/tensor.hpp>
 
 namespace gradus::io {
@@ -34,12 +34,11 @@ class JsonlReader {
   /// A line of more than `max_line` bytes is an error: a file without line ends would fill the memory.
   explicit JsonlReader(const std::filesystem::path& path, std::size_t max_line = std::size_t{1} << 28,
                        Where at = Where::current())
-      : in_(path, "read_jsonl", at), max_line_(max_line), at_(at), block_(1 << 16) {}
+      : in_(path, "read_jsonl", max_line, at), at_(at) {}
 
   /// The next value; false at the end of the file.
   bool next(nlohmann::json& value) {
-    while (next_line()) {
-      if (line_ == 1 && text_.compare(0, 3, "\xef\xbb\xbf") == 0) text_.replace(0, 3, "   ");  // columns stay what they are
+    while (in_.next(text_)) {
       if (text_.find_first_not_of(" \t\r") == std::string::npos) continue;
       try {
         value = nlohmann::json::parse(text_);
@@ -53,53 +52,24 @@ class JsonlReader {
     return false;
   }
   /// The line of the last value, from 1.
-  int64_t line() const { return line_; }
+  int64_t line() const { return in_.line(); }
 
  private:
-  bool next_line() {
-    text_.clear();
-    for (bool any = false;;) {
-      if (i_ == n_) {
-        i_ = 0, n_ = in_.read(block_.data(), block_.size());
-        if (n_ == 0) {
-          line_ += any;
-          return any;
-        }
-      }
-      any = true;
-      const auto begin = block_.begin() + static_cast<std::ptrdiff_t>(i_);
-      const auto end = block_.begin() + static_cast<std::ptrdiff_t>(n_);
-      const auto stop = std::find(begin, end, uint8_t{'\n'});
-      text_.append(begin, stop);
-      i_ = static_cast<std::size_t>(stop - block_.begin());
-      if (text_.size() > max_line_)
-        fail("read_jsonl", "a line is too long", {{"file", in_.path().string()}, {"line", std::to_string(line_ + 1)}},
-             "at most " + std::to_string(max_line_) + " bytes (max_line)", at_);
-      if (stop != end) {
-        ++i_, ++line_;
-        return true;
-      }
-    }
-  }
   [[noreturn]] void bad(const std::string& problem, std::size_t byte, const std::string& reason) const {
     const std::size_t column = std::max<std::size_t>(byte, 1), from = column > 20 ? column - 20 : 0;
     const std::size_t cut = reason.find("] ");
     fail("read_jsonl", problem,
-         {{"file", in_.path().string()},
-          {"line", std::to_string(line_)},
+         {{"file", in_.file()},
+          {"line", std::to_string(line())},
           {"column", std::to_string(column)},
           {"found", '"' + json_escape(from < text_.size() ? text_.substr(from, 40) : "") + '"'},
           {"reason", json_escape(cut == std::string::npos ? reason : reason.substr(cut + 2))}},
          "one JSON value on each line", at_);
   }
 
-  ByteReader in_;
-  std::size_t max_line_;
+  LineReader in_;
   Where at_;
-  std::vector<uint8_t> block_;
-  std::size_t i_ = 0, n_ = 0;
   std::string text_;
-  int64_t line_ = 0;
 };
 
 /// The objects of a file, in its order.
