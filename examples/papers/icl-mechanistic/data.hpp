@@ -1,4 +1,5 @@
-// Item-label sequences of a Gaussian mixture: x_1, l_1, ..., x_N, l_N, x_target. A token is [position, one-hot of size P | content, D].
+// Item-label sequences of a Gaussian mixture: x_1, l_1, ..., x_N, l_N, x_target. A token is [position, one-hot of size P |
+// content, D].
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -14,10 +15,11 @@ using namespace gradus;
 
 struct Mixture {
   int64_t N = 4, Nmax = 4, L = 16, K = 256, D = 31;
-  int64_t B = 1;                        // copies of each class in a bursty context
-  double pB = 1, pC = 1;                // shares of bursty sequences and of sequences of novel classes
-  double eps = 0.1, alpha = 0;          // noise within a class; p(k) ~ k^-alpha
-  bool pool = false, distinct = false;  // novel classes from a pool of 128, not fresh; distinct labels in contexts of known classes
+  int64_t B = 1;                // copies of each class in a bursty context
+  double pB = 1, pC = 1;        // shares of bursty sequences and of sequences of novel classes
+  double eps = 0.1, alpha = 0;  // noise within a class; p(k) ~ k^-alpha
+  bool pool = false,
+       distinct = false;  // novel classes from a pool of 128, not fresh; distinct labels in contexts of known classes
 
   int64_t P() const { return 2 * Nmax + 1; }
   int64_t T() const { return 2 * N + 1; }
@@ -37,7 +39,8 @@ struct Mixture {
     if (!(pC >= 0 && pC <= 1)) bad("--pC", text(pC), "0 to 1");
     if (!(eps >= 0) || !std::isfinite(eps)) bad("--eps", text(eps), "a finite number >= 0");
     if (!(alpha >= 0) || !std::isfinite(alpha)) bad("--alpha", text(alpha), "a finite number >= 0");
-    if (L < N / B) bad("--L", text(L), "at least the N / B = " + text(N / B) + " classes of a context, which have distinct labels");
+    if (L < N / B)
+      bad("--L", text(L), "at least the N / B = " + text(N / B) + " classes of a context, which have distinct labels");
   }
 };
 
@@ -69,7 +72,8 @@ class World {
 
   /// n sequences of the training distribution.
   Sequences<T, D> draw(int64_t n) const { return draw(n, m.pB, m.pC); }
-  /// ICL: novel classes, bursty. Swap: known classes, bursty, each label l shown as l + 1 mod L. IWL: the context does not help.
+  /// ICL: novel classes, bursty. Swap: known classes, bursty, each label l shown as l + 1 mod L. IWL: the context does not
+  /// help.
   Sequences<T, D> icl(int64_t n) const { return draw(n, 1, 1); }
   Sequences<T, D> swap(int64_t n) const { return draw(n, 1, 0, 1); }
   Sequences<T, D> iwl(int64_t n) const { return draw(n, 0, 0); }
@@ -108,7 +112,8 @@ class World {
           if (!m.distinct || !seen) c.push_back(next);
         }
         for (int64_t k = groups; k < N; ++k) c.push_back(c[static_cast<std::size_t>(k % groups)]);
-        for (int64_t k = N - 1; k > 0; --k) std::swap(c[static_cast<std::size_t>(k)], c[static_cast<std::size_t>(r.below(k + 1))]);
+        for (int64_t k = N - 1; k > 0; --k)
+          std::swap(c[static_cast<std::size_t>(k)], c[static_cast<std::size_t>(r.below(k + 1))]);
         c.push_back(c[static_cast<std::size_t>(r.below(N))]);
       } else {
         for (int64_t k = 0; k <= N; ++k) c.push_back(one());

@@ -1,13 +1,12 @@
 // G. Reddy, "The mechanistic basis of data dependence and abrupt learning in an in-context classification task", ICLR 2024,
 // arXiv:2312.03002.
 //
-// Claim: a two-layer attention-only network shows how data decide between learning in context (ICL) and in weights (IWL); ICL comes
-// abruptly, with an induction head, after a plateau on which the network names a random label of the context.
+// Claim: a two-layer attention-only network shows how data decide between learning in context (ICL) and in weights (IWL); ICL
+// comes abruptly, with an induction head, after a plateau on which the network names a random label of the context.
 //
 // Differs from the paper: smaller networks and a higher learning rate by default; see README.md.
 #include <ctime>
 #include <iostream>
-#include <map>
 
 #include <gradus/app/args.hpp>
 #include <gradus/app/metrics.hpp>
@@ -15,83 +14,10 @@
 #include <gradus/app/report.hpp>
 #include <gradus/optim.hpp>
 
-#include "model.hpp"
+#include "drawings.hpp"
 
 using namespace gradus;
 using namespace icl;
-
-/// One line of the plan: data, network, optimiser.
-struct Scenario {
-  std::string part = {}, name = {};
-  Mixture m = {};
-  int64_t iters = 2500, seeds = 1;
-  double lr = 0.1, decay = 0;  // theta <- (1 - decay) theta - lr grad
-  Start start = {};
-  bool reduced = false;
-  int64_t every = 50, batch = 128;
-};
-struct Options {
-  std::vector<std::string> parts;
-  std::string head;  // empty: the setting's parts
-  Scenario own{.part = "own", .name = "own"};
-  bool plan = false;
-};
-constexpr std::array<double, 5> kLabels{32, 16, 12, 9, 8};  // of the nested logits
-
-std::vector<Scenario> scenarios(const app::Args& args, const Options& o) {
-  std::vector<Scenario> list;
-  const auto seeds = static_cast<int64_t>(args.seeds);
-  if (!o.head.empty()) {
-    list.push_back(o.own);
-    list[0].reduced = o.head == "reduced", list[0].seeds = seeds;
-    if (o.head == "pheno") list.clear();
-    return list;
-  }
-  const auto known = [](Mixture m) { return m.pC = 0, m; };
-  if (args.setting == app::Setting::paper) {
-    const Scenario base{.part = "D", .m = {.N = 8, .Nmax = 32, .L = 32, .K = 512, .D = 63, .B = 2, .pC = 0}, .iters = 150000, .seeds = seeds,
-                        .lr = 0.01, .decay = 1e-6, .start = {.biases = true}, .every = 1000};
-    const auto add = [&](Mixture m) {
-      Scenario s = base;
-      s.m = m, s.name = "K " + std::to_string(m.K) + ", B " + std::to_string(m.pB > 0 ? m.B : 0) + ", alpha " + app::plain(m.alpha) +
-                        ", eps " + app::plain(m.eps);
-      if (std::none_of(list.begin(), list.end(), [&](const Scenario& x) { return x.name == s.name; })) list.push_back(s);
-    };
-    for (int64_t K = 128; K <= 8192; K *= 2) {
-      for (const int64_t B : {0, 1, 2, 4}) {
-        Mixture m = base.m;
-        m.K = K, m.B = B ? B : 1, m.pB = B ? 1 : 0, add(m);
-      }
-      for (const double alpha : {0.0, 0.5, 1.0, 1.5, 2.0}) {
-        Mixture m = base.m;
-        m.K = K, m.alpha = alpha, add(m);
-      }
-    }
-    for (const double eps : {0.01, 0.03, 0.1, 0.3, 1.0}) {
-      Mixture m = base.m;
-      m.eps = eps, add(m);
-    }
-  } else {
-    const bool smoke = args.setting == app::Setting::smoke, wide = args.setting == app::Setting::normal;
-    const auto steps = [&](int64_t n) { return smoke ? int64_t{40} : n; };
-    list.push_back({.part = "B", .name = "B: N = 4, L = 16", .m = {}, .iters = steps(2500), .seeds = seeds});
-    if (smoke || wide) {
-      list.push_back({.part = "B2", .name = "B2: the same, Nmax = 8", .m = {.Nmax = 8}, .iters = steps(4000), .seeds = seeds});
-      list.push_back({.part = "C", .name = "C: L = N = 4", .m = {.L = 4}, .iters = steps(6000), .seeds = seeds});
-      const auto add = [&](const std::string& name, const Mixture& m) {
-        list.push_back({.part = "D", .name = "D: " + name, .m = known(m), .iters = steps(5000)});
-      };
-      for (const int64_t K : {32, 128, 512, 2048}) add("K = " + std::to_string(K), {.K = K});
-      add("K = 256, pB = 0", {.K = 256, .pB = 0});
-      add("K = 128, B = 2", {.K = 128, .B = 2});
-      for (const double eps : {0.0, 0.5, 1.0}) add("K = 128, eps = " + app::plain(eps), {.K = 128, .eps = eps});
-      list.push_back({.part = "E", .name = "E: reduced head", .m = {}, .iters = steps(1500), .seeds = seeds, .reduced = true});
-    }
-  }
-  if (!o.parts.empty())
-    std::erase_if(list, [&](const Scenario& s) { return std::find(o.parts.begin(), o.parts.end(), s.part) == o.parts.end(); });
-  return list;
-}
 
 struct Run {
   std::vector<double> at, loss, test, icl, swap, iwl, CLA, ILA, TLA, TILA;  // at each checkpoint; the last four on the ICL set
@@ -103,14 +29,6 @@ struct Run {
     return from;
   }
 };
-
-template <class D>
-std::vector<double> picture(const Maps<float, D>& maps) {
-  const int64_t T = maps.p2.size(1);
-  const auto p1 = maps.p1.rank() == 3 ? select(maps.p1, 0, 0) : maps.p1;
-  const auto v = cat(std::vector{p1, narrow(maps.p2, 0, 0, 1)}, 0).reshape({T * (T + 1)}).to_vector();
-  return {v.begin(), v.end()};
-}
 
 template <class Net, class D>
 Run train(const Scenario& s, uint64_t seed, bool smoke, app::Progress& bar) {
@@ -128,7 +46,8 @@ Run train(const Scenario& s, uint64_t seed, bool smoke, app::Progress& bar) {
       Maps<float, D> maps;
       const Measures at = measure(net, novel, &maps), whole = measure(net, test);
       r.at.push_back(static_cast<double>(i)), r.loss.push_back(whole.loss), r.test.push_back(whole.accuracy);
-      r.icl.push_back(at.accuracy), r.swap.push_back(measure(net, shifted).accuracy), r.iwl.push_back(measure(net, known).accuracy);
+      r.icl.push_back(at.accuracy), r.swap.push_back(measure(net, shifted).accuracy);
+      r.iwl.push_back(measure(net, known).accuracy);
       r.CLA.push_back(at.CLA), r.ILA.push_back(at.ILA), r.TLA.push_back(at.TLA), r.TILA.push_back(at.TILA);
       r.after = picture(maps);
       if (r.before.empty() && at.CLA >= 0.9) r.before = r.after;
@@ -150,23 +69,6 @@ Run train(const Scenario& s, uint64_t seed, bool smoke, app::Progress& bar) {
   return r;
 }
 
-/// Accuracy of the scenarios of part D over K and another setting of the data; empty cells were not run.
-app::Heatmap grid(const std::vector<Scenario>& list, const app::Metrics& metrics, const std::string& metric, const std::string& label,
-                  auto&& other) {
-  std::map<int64_t, int> rows;
-  std::map<double, int> columns;
-  std::map<std::pair<int64_t, double>, double> cells;
-  for (const auto& s : list)
-    if (const auto at = other(s.m); s.part == "D" && at && !metrics.values(s.name, metric).empty())
-      rows[s.m.K], columns[*at], cells[{s.m.K, *at}] = metrics.mean(s.name, metric).mean;
-  app::Heatmap h{.title = metric, .x_label = label, .y_label = "K", .rows = rows.size(), .columns = columns.size(), .numbers = true};
-  for (const auto& [K, unused] : rows) h.row_names.push_back(std::to_string(K));
-  for (const auto& [x, unused] : columns) h.column_names.push_back(app::plain(x));
-  for (const auto& [K, u] : rows)
-    for (const auto& [x, v] : columns) h.values.push_back(cells.contains({K, x}) ? cells.at({K, x}) : NAN);
-  return h;
-}
-
 /// Statements about one run; the bounds are of the settings of B, C and D.
 void check(app::Metrics& metrics, const Scenario& s, const Run& r, uint64_t seed) {
   const std::string who = s.name + ", seed " + std::to_string(seed) + ": ";
@@ -179,7 +81,8 @@ void check(app::Metrics& metrics, const Scenario& s, const Run& r, uint64_t seed
     const bool reached = plateau < r.at.size(), jumped = done < r.at.size();
     const auto value = [](const std::vector<double>& x, std::size_t i) { return i < x.size() ? x[i] : NAN; };
     metrics.check(who + "ICL at the first CLA >= 0.9", value(r.icl, plateau), "<=", 0.4);
-    metrics.check(who + "ILA there", value(r.ILA, plateau), "<=", 0.4), metrics.check(who + "TLA there", value(r.TLA, plateau), ">=", 0.8);
+    metrics.check(who + "ILA there", value(r.ILA, plateau), "<=", 0.4);
+    metrics.check(who + "TLA there", value(r.TLA, plateau), ">=", 0.8);
     std::size_t last = plateau;  // the last checkpoint with ICL <= 0.4 before the jump
     for (std::size_t i = plateau; reached && jumped && i < done; ++i)
       if (r.icl[i] <= 0.4) last = i;
@@ -190,27 +93,32 @@ void check(app::Metrics& metrics, const Scenario& s, const Run& r, uint64_t seed
   }
   if (s.part == "C") metrics.check(who + "ICL", r.final_icl, "<=", 0.4);
   if (s.part != "D") return;
-  const auto bound = [&](const char* set, double accuracy, const char* op, double to) { metrics.check(who + set, accuracy, op, to); };
-  if (s.m.pB == 0) bound("IWL", r.final_iwl, ">=", 0.9), bound("ICL", r.final_icl, "<=", 0.2), bound("swap", r.final_swap, "<=", 0.1);
+  const auto bound = [&](const char* set, double accuracy, const char* op, double to) {
+    metrics.check(who + set, accuracy, op, to);
+  };
+  if (s.m.pB == 0)
+    bound("IWL", r.final_iwl, ">=", 0.9), bound("ICL", r.final_icl, "<=", 0.2), bound("swap", r.final_swap, "<=", 0.1);
   if (s.m.K == 32) bound("IWL", r.final_iwl, ">=", 0.9), bound("ICL", r.final_icl, "<=", 0.3);
   if (s.m.K == 2048) bound("ICL", r.final_icl, ">=", 0.9), bound("IWL", r.final_iwl, "<=", 0.3);
 }
 
 template <class D>
 void nested(const app::Args& args, const Options& o, app::Metrics& metrics, app::Report& report) {
-  const std::vector<double> labels(kLabels.begin(), kLabels.end());
+  const std::vector<double> labels{32, 16, 12, 9, 8};
   const int64_t N = 8, n = static_cast<int64_t>(labels.size());
   const auto L = from_vector(labels).template to<D>();
   const auto g = nested_gradient(zeros<double, D>({3, n}), N, L).to_vector();
   double error = 0;
   for (std::size_t l = 0; l < labels.size(); ++l)
-    error = std::max({error, std::abs(g[l]), std::abs(g[labels.size() + l]), std::abs(g[2 * labels.size() + l] - (1 / labels[l] - 0.125))});
+    error = std::max(
+        {error, std::abs(g[l]), std::abs(g[labels.size() + l]), std::abs(g[2 * labels.size() + l] - (1 / labels[l] - 0.125))});
   metrics.check("nested logits: gradient at 0 against (0, 0, 1/L - 1/N), largest distance", error, "<=", 1e-12);
   const Descent zero = descend<D>(N, {32, 8}, 2000, {0, 0, 0});
   double away = 0;
   for (const double loss : zero.loss[1]) away = std::max(away, std::abs(loss - std::log(8.0)));
   metrics.check("nested logits from 0, L = N: |loss - log N| over 2,000 steps", away, "<=", 1e-9);
-  metrics.check("nested logits from 0, L = 32: steps to 0.5 log N", zero.jump[0] < 0 ? NAN : static_cast<double>(zero.jump[0]), "<=", 2000);
+  metrics.check("nested logits from 0, L = 32: steps to 0.5 log N", zero.jump[0] < 0 ? NAN : static_cast<double>(zero.jump[0]),
+                "<=", 2000);
   if (args.setting == app::Setting::smoke && o.head.empty()) return;
   const Descent r = descend<D>(N, labels, 12000, {1e-3, 1e-3, 1e-3});
   app::Table table;
@@ -238,15 +146,6 @@ void nested(const app::Args& args, const Options& o, app::Metrics& metrics, app:
   std::cout << table.text();
 }
 
-io::Image grey(const std::vector<double>& p, int64_t T) {
-  io::Image image(static_cast<int>(T), static_cast<int>(T) + 2, 1, 255);
-  for (int64_t k = 0; k < T * (T + 1); ++k) {  // p2 stands below p1, a row apart
-    const auto row = static_cast<int>(k / T);
-    image.at(row + (row == T), static_cast<int>(k % T), 0) = static_cast<uint8_t>(std::lround(255 * (1 - p[static_cast<std::size_t>(k)])));
-  }
-  return image;
-}
-
 template <class D>
 int reproduce(const app::Args& args, const Options& o) {
   const std::vector<Scenario> list = scenarios(args, o);
@@ -257,9 +156,9 @@ int reproduce(const app::Args& args, const Options& o) {
     app::Table t;
     t.columns = {"scenario", "N", "Nmax", "L", "K", "d", "B", "pB", "pC", "eps", "alpha", "lr", "iterations", "seeds"};
     for (const auto& s : list) {
-      t.row({s.name, std::to_string(s.m.N), std::to_string(s.m.Nmax), std::to_string(s.m.L), std::to_string(s.m.K), std::to_string(s.m.d()),
-             std::to_string(s.m.B), app::plain(s.m.pB), app::plain(s.m.pC), app::plain(s.m.eps), app::plain(s.m.alpha), app::plain(s.lr),
-             std::to_string(s.iters), std::to_string(s.seeds)});
+      t.row({s.name, std::to_string(s.m.N), std::to_string(s.m.Nmax), std::to_string(s.m.L), std::to_string(s.m.K),
+             std::to_string(s.m.d()), std::to_string(s.m.B), app::plain(s.m.pB), app::plain(s.m.pC), app::plain(s.m.eps),
+             app::plain(s.m.alpha), app::plain(s.lr), std::to_string(s.iters), std::to_string(s.seeds)});
     }
     std::cout << t.text() << total << " iterations of " << (list.empty() ? 0 : list[0].batch) << " sequences\n";
     return 0;
@@ -267,29 +166,33 @@ int reproduce(const app::Args& args, const Options& o) {
   app::catch_interrupt();
   app::Metrics metrics("icl-mechanistic", name_of(args.setting), args.seed_list());
   app::Report report("Data dependence and abrupt learning in context");
-  report.citation("G. Reddy, The mechanistic basis of data dependence and abrupt learning in an in-context classification task, ICLR 2024",
-                  "https://arxiv.org/abs/2312.03002")
-      .claim("Burstiness and many classes favour learning in context. It comes abruptly, with an induction head, after a plateau at log N.");
+  report
+      .citation("G. Reddy, The mechanistic basis of data dependence and abrupt learning in an in-context task, ICLR 2024",
+                "https://arxiv.org/abs/2312.03002")
+      .claim("Bursts and many classes favour learning in context. It comes abruptly, with an induction head, after a plateau.");
   const bool smoke = args.setting == app::Setting::smoke;
   if (o.parts.empty() ? o.head.empty() || o.head == "pheno" : std::find(o.parts.begin(), o.parts.end(), "A") != o.parts.end())
     nested<D>(args, o, metrics, report);
 
   app::Progress bar(total, "training");
   app::Table steps;
-  steps.columns = {"scenario", "seed", "iteration", "loss", "ICL", "swap", "IWL", "CLA", "TLA", "ILA", "TILA"};
+  steps.columns = {"scenario", "seed", "iteration", "loss", "test", "ICL", "swap", "IWL", "CLA", "TLA", "ILA", "TILA"};
   for (const auto& s : list) {
     std::vector<Run> runs;
     for (uint64_t seed = args.seed; seed < args.seed + static_cast<uint64_t>(s.seeds); ++seed) {
-      const Run r = s.reduced ? train<ReducedHead<float, D>, D>(s, seed, smoke, bar) : train<Network<float, D>, D>(s, seed, smoke, bar);
+      const Run r =
+          s.reduced ? train<ReducedHead<float, D>, D>(s, seed, smoke, bar) : train<Network<float, D>, D>(s, seed, smoke, bar);
       if (app::interrupted()) break;
       const std::size_t checkpoints = r.at.size(), stride = std::max<std::size_t>(1, checkpoints / 10);
       for (std::size_t i = 0; i < checkpoints; ++i) {
         if (i % stride && i + 1 < checkpoints) continue;
         std::vector<std::string> cells{s.name, std::to_string(seed), app::plain(r.at[i])};
-        for (const auto* x : {&r.loss, &r.icl, &r.swap, &r.iwl, &r.CLA, &r.TLA, &r.ILA, &r.TILA}) cells.push_back(app::figure((*x)[i], 3));
+        for (const auto* x : {&r.loss, &r.test, &r.icl, &r.swap, &r.iwl, &r.CLA, &r.TLA, &r.ILA, &r.TILA})
+          cells.push_back(app::figure((*x)[i], 3));
         steps.row(cells);
       }
-      metrics.add(s.name, "ICL", r.final_icl), metrics.add(s.name, "swap", r.final_swap), metrics.add(s.name, "IWL", r.final_iwl);
+      metrics.add(s.name, "ICL", r.final_icl), metrics.add(s.name, "swap", r.final_swap);
+      metrics.add(s.name, "IWL", r.final_iwl);
       const std::size_t plateau = Run::first(r.CLA, 0.9), jump = Run::first(r.icl, 0.9);
       metrics.add(s.name, "CLA >= 0.9 at", plateau < checkpoints ? r.at[plateau] : NAN);
       metrics.add(s.name, "ICL >= 0.9 at", jump < checkpoints ? r.at[jump] : NAN);
@@ -303,9 +206,13 @@ int reproduce(const app::Args& args, const Options& o) {
     const Run& first = runs[0];  // one seed: means over seeds that jump at different times would hide the jump
     app::Plot all{.title = "Seed " + std::to_string(args.seed), .x_label = "iteration", .y_label = "accuracy, attention"};
     all.line("ICL", first.at, first.icl).line("swap", first.at, first.swap).line("IWL", first.at, first.iwl);
-    all.line("CLA", first.at, first.CLA).line("TLA", first.at, first.TLA).line("ILA", first.at, first.ILA).line("TILA", first.at, first.TILA);
+    all.line("CLA", first.at, first.CLA)
+        .line("TLA", first.at, first.TLA)
+        .line("ILA", first.at, first.ILA)
+        .line("TILA", first.at, first.TILA);
     app::Plot losses{.title = "Loss of the training distribution", .x_label = "iteration", .y_label = "loss"};
-    for (std::size_t k = 0; k < runs.size(); ++k) losses.line("seed " + std::to_string(args.seed + k), runs[k].at, runs[k].loss);
+    for (std::size_t k = 0; k < runs.size(); ++k)
+      losses.line("seed " + std::to_string(args.seed + k), runs[k].at, runs[k].loss);
     losses.reference(std::log(static_cast<double>(s.m.N)), "log N");
     std::string file;
     for (const char c : s.name)
@@ -314,7 +221,9 @@ int reproduce(const app::Args& args, const Options& o) {
     report.plot(all, "measures-" + file).plot(losses, "loss-" + file);
     if (s.part == "D") continue;
     app::ImageGrid maps{.title = "Attention in one novel sequence, seed " + std::to_string(args.seed),
-                        .note = "Rows: queries of layer 1; below them the target's of layer 2. Black: 1.", .columns = 2, .cell = 176};
+                        .note = "Rows: queries of layer 1; below them the target's of layer 2. Black: 1.",
+                        .columns = 2,
+                        .cell = 176};
     if (!first.before.empty()) maps.add(grey(first.before, s.m.T()), "first CLA >= 0.9");
     report.images(maps.add(grey(first.after, s.m.T()), "end"), "attention-" + file);
   }
@@ -323,15 +232,14 @@ int reproduce(const app::Args& args, const Options& o) {
   const auto ran = [&](const std::string& name) { return !metrics.values(name, "ICL").empty(); };
   if (!smoke && ran("B: N = 4, L = 16") && ran("C: L = N = 4")) {
     const auto with = metrics.values("B: N = 4, L = 16", "ICL");
-    metrics.check("C against B: least ICL with L = 16 in the same run", *std::min_element(with.begin(), with.end()), ">=", 0.97);
+    metrics.check("C against B: least ICL with L = 16 in the same run", *std::min_element(with.begin(), with.end()),
+                  ">=", 0.97);
   }
+  // Each map varies one setting beside K; the others stand at those of `b`.
+  const Mixture b{.B = args.setting == app::Setting::paper ? 2 : 1};
   report.heading("Data dependence");
-  // Each map varies one setting beside K; the others stand at the first scenario's values.
-  const auto base = std::find_if(list.begin(), list.end(), [](const Scenario& s) { return s.part == "D"; });
   for (const char* metric : {"ICL", "IWL"})
     for (const std::string label : {"B (0: no bursts)", "alpha", "eps"}) {
-      if (base == list.end()) break;
-      const Mixture b = args.setting == app::Setting::paper ? Mixture{.B = 2} : Mixture{};
       const auto other = [&](const Mixture& m) -> std::optional<double> {
         const bool B = m.B == b.B && m.pB > 0, alpha = m.alpha == b.alpha, eps = m.eps == b.eps;
         if (label == "alpha") return B && eps ? std::optional(m.alpha) : std::nullopt;
@@ -342,9 +250,12 @@ int reproduce(const app::Args& args, const Options& o) {
       if (h.columns > 1) report.plot(h, std::string(metric) + "-K-" + label.substr(0, label.find(' ')));
     }
   std::cout << steps.text() << metrics.table().text() << metrics.checks_table().text();
-  report.table(steps, "Checkpoints").table(metrics.table(), "Mean ± standard deviation over the seeds").run(metrics, args.command).write(args.out);
-  std::cout << "processor time " << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC, 3) << " s\nwrote " << args.out
-            << "/report.html and " << metrics.write(args.out).string() << "\n";
+  report.table(steps, "Checkpoints")
+      .table(metrics.table(), "Mean ± standard deviation over the seeds")
+      .run(metrics, args.command)
+      .write(args.out);
+  std::cout << "processor time " << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC, 3) << " s\nwrote "
+            << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
   return app::interrupted() ? 130 : metrics.exit_code(args.check);
 }
 
@@ -353,15 +264,22 @@ int main(int argc, char** argv) {
   const app::Program program{"icl-mechanistic", "Reddy 2023: data dependence and abrupt learning in context"};
   const app::Args args = app::parse_args(argc, argv, program, {.seeds = 3}, [&](CLI::App& cli) {
     cli.add_option("--parts", o.parts, "some parts of the setting's plan: A nested logits, B, B2, C, D, E reduced head")
-        ->delimiter(',')->check(CLI::IsMember({"A", "B", "B2", "C", "D", "E"}));
+        ->delimiter(',')
+        ->check(CLI::IsMember({"A", "B", "B2", "C", "D", "E"}));
     auto* head = cli.add_option("--head", o.head, "one run of your own, from B's values: full, reduced or pheno")
-                     ->check(CLI::IsMember({"full", "reduced", "pheno"}));
+                     ->check(CLI::IsMember({"full", "reduced", "pheno"}))
+                     ->excludes("--parts");
     Mixture& m = o.own.m;
     std::vector<CLI::Option*> own{
-        cli.add_option("--N", m.N, "pairs in a context"), cli.add_option("--Nmax", m.Nmax, "pairs that positions have room for"),
-        cli.add_option("--L", m.L, "labels"), cli.add_option("--K", m.K, "classes"), cli.add_option("--dim", m.D, "D of contents"),
-        cli.add_option("--B", m.B, "copies of a class in a bursty context"), cli.add_option("--pB", m.pB, "share of bursty sequences"),
-        cli.add_option("--pC", m.pC, "share of sequences of novel classes"), cli.add_option("--eps", m.eps, "noise within a class"),
+        cli.add_option("--N", m.N, "pairs in a context"),
+        cli.add_option("--Nmax", m.Nmax, "pairs that positions have room for"),
+        cli.add_option("--L", m.L, "labels"),
+        cli.add_option("--K", m.K, "classes"),
+        cli.add_option("--dim", m.D, "D of contents"),
+        cli.add_option("--B", m.B, "copies of a class in a bursty context"),
+        cli.add_option("--pB", m.pB, "share of bursty sequences"),
+        cli.add_option("--pC", m.pC, "share of sequences of novel classes"),
+        cli.add_option("--eps", m.eps, "noise within a class"),
         cli.add_option("--alpha", m.alpha, "p(k) ~ k^-alpha"),
         cli.add_flag("--pool", m.pool, "novel classes from a pool of 128 instead of fresh ones"),
         cli.add_flag("--no-repeats", m.distinct, "distinct labels in contexts of known classes too"),

@@ -13,9 +13,9 @@ struct Maps {
 };
 
 struct Start {
-  double s = 0;             // deviation of Q, K, V; 0: 1 / sqrt(D)
-  bool biases = false;      // b ~ N(0, 1/width), else 0
-  bool unit_bias = false;   // a bias for each unit, not one for each layer
+  double s = 0;            // deviation of Q, K, V; 0: 1 / sqrt(D)
+  bool biases = false;     // b ~ N(0, 1/width), else 0
+  bool unit_bias = false;  // a bias for each unit, not one for each layer
 };
 
 /// h <- relu(W h + b) three times, b one number a layer; logits = W_out h.
@@ -101,8 +101,8 @@ struct Network {
   }
 };
 
-/// The induction head with two learned numbers, on contents c only: p1[j, i] = softmax_i(beta1 [i = j - 1]), s_j = sum_i p1[j, i] c_i,
-/// p2[j] = softmax_j(beta2 c_T . s_j), o = sum_j p2[j] c_j; the MLP reads [c_T ; o].
+/// The induction head with two learned numbers, on contents c only: p1[j, i] = softmax_i(beta1 [i = j - 1]), s_j = sum_i p1[j,
+/// i] c_i, p2[j] = softmax_j(beta2 c_T . s_j), o = sum_j p2[j] c_j; the MLP reads [c_T ; o].
 template <class T = float, class D = Cpu>
 struct ReducedHead {
   using value_type = T;
@@ -113,8 +113,13 @@ struct ReducedHead {
   int64_t P, content;
 
   explicit ReducedHead(const Mixture& m, const Start& start = {})
-      : beta1(full<T, D>({1}, 0.1)), beta2(full<T, D>({1}, 0.1)), mlp(2 * m.D, m.L, start), mask(causal<T, D>(m.T())),
-        before(previous<T, D>(m.T())), P(m.P()), content(m.D) {
+      : beta1(full<T, D>({1}, 0.1)),
+        beta2(full<T, D>({1}, 0.1)),
+        mlp(2 * m.D, m.L, start),
+        mask(causal<T, D>(m.T())),
+        before(previous<T, D>(m.T())),
+        P(m.P()),
+        content(m.D) {
     beta1.requires_grad_(), beta2.requires_grad_();
   }
   Tensor<T, D> operator()(const Tensor<T, D>& u, Maps<T, D>* maps = nullptr) const {
@@ -182,7 +187,8 @@ struct Descent {
   std::vector<int64_t> jump;                          // first step with loss < 0.5 log N, -1: none
 };
 template <class D>
-Descent descend(int64_t N, const std::vector<double>& labels, int64_t steps, const std::vector<double>& from, double step = 0.05) {
+Descent descend(int64_t N, const std::vector<double>& labels, int64_t steps, const std::vector<double>& from,
+                double step = 0.05) {
   const auto n = labels.size();
   Descent r;
   r.loss = r.b1 = r.b2 = r.xi = std::vector<std::vector<double>>(n), r.jump.assign(n, -1);
