@@ -262,7 +262,8 @@ int reproduce(const app::Args& args, const Options& o) {
 int main(int argc, char** argv) {
   Options o;
   const app::Program program{"icl-mechanistic", "Reddy 2023: data dependence and abrupt learning in context"};
-  const app::Args args = app::parse_args(argc, argv, program, {.seeds = 3}, [&](CLI::App& cli) {
+  // One thread: a step of 128 short sequences is too small to share.
+  const app::Args args = app::parse_args(argc, argv, program, {.seeds = 3, .threads = 1}, [&](CLI::App& cli) {
     cli.add_option("--parts", o.parts, "some parts of the setting's plan: A nested logits, B, B2, C, D, E reduced head")
         ->delimiter(',')
         ->check(CLI::IsMember({"A", "B", "B2", "C", "D", "E"}));

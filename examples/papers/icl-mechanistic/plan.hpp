@@ -26,7 +26,7 @@ struct Options {
   bool plan = false;
 };
 
-inline std::vector<Scenario> scenarios(const app::Args& args, const Options& o) {
+inline std::vector<Scenario> scenarios(const app::Args& args, const Options& o, Where at = Where::current()) {
   std::vector<Scenario> list;
   const auto seeds = static_cast<int64_t>(args.seeds);
   if (!o.head.empty()) {
@@ -85,7 +85,7 @@ inline std::vector<Scenario> scenarios(const app::Args& args, const Options& o) 
   for (const auto& part : o.parts)
     if (part != "A" && std::none_of(list.begin(), list.end(), [&](const Scenario& s) { return s.part == part; }))
       fail("--parts", "the setting has no such part", {{"setting", name_of(args.setting)}, {"part", part}},
-           "quick: A, B; default: A, B, B2, C, D, E; paper: A, D");
+           "quick: A, B; default: A, B, B2, C, D, E; paper: A, D", at);
   if (!o.parts.empty())
     std::erase_if(list, [&](const Scenario& s) { return std::find(o.parts.begin(), o.parts.end(), s.part) == o.parts.end(); });
   return list;
