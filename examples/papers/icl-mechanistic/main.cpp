@@ -290,9 +290,9 @@ int main(int argc, char** argv) {
         cli.add_option("--every", o.own.every, "iterations between checkpoints")->check(CLI::PositiveNumber),
         cli.add_option("--decay", o.own.decay, "theta <- (1 - decay) theta - lr grad")->check(CLI::Range(0.0, 0.99)),
         cli.add_option("--scale", o.own.start.s, "s of Q, K, V at the start; 0: 1 / sqrt(D)")->check(CLI::NonNegativeNumber),
-        cli.add_flag("--random-biases", o.own.start.biases, "biases ~ N(0, 1/width) at the start"),
-        cli.add_flag("--unit-bias", o.own.start.unit_bias, "a bias for each unit, not one a layer")};
+        cli.add_flag("--random-biases", o.own.start.biases, "biases ~ N(0, 1/width) at the start")};
     for (auto* option : own) option->needs(head)->group("With --head")->capture_default_str();
+    cli.add_flag("--unit-bias", o.own.start.unit_bias, "a bias for each unit of the MLP, not one a layer");
     cli.add_flag("--plan", o.plan, "print scenarios and sizes, and stop");
   });
   return app::run([&] {

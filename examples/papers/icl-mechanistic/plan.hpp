@@ -86,6 +86,8 @@ inline std::vector<Scenario> scenarios(const app::Args& args, const Options& o, 
     if (part != "A" && std::none_of(list.begin(), list.end(), [&](const Scenario& s) { return s.part == part; }))
       fail("--parts", "the setting has no such part", {{"setting", name_of(args.setting)}, {"part", part}},
            "quick: A, B; default: A, B, B2, C, D, E; paper: A, D", at);
+  if (o.own.start.unit_bias)
+    for (auto& s : list) s.start.unit_bias = true;
   if (!o.parts.empty())
     std::erase_if(list, [&](const Scenario& s) { return std::find(o.parts.begin(), o.parts.end(), s.part) == o.parts.end(); });
   return list;
