@@ -267,9 +267,10 @@ int main(int argc, char** argv) {
     cli.add_option("--parts", o.parts, "some parts of the setting's plan: A nested logits, B, B2, C, D, E reduced head")
         ->delimiter(',')
         ->check(CLI::IsMember({"A", "B", "B2", "C", "D", "E"}));
-    auto* head = cli.add_option("--head", o.head, "one run of your own, from B's values: full, reduced or pheno")
-                     ->check(CLI::IsMember({"full", "reduced", "pheno"}))
-                     ->excludes("--parts");
+    auto* head =
+        cli.add_option("--head", o.head, "a run of your own, from B's values: full, reduced; pheno: the nested logits alone")
+            ->check(CLI::IsMember({"full", "reduced", "pheno"}))
+            ->excludes("--parts");
     Mixture& m = o.own.m;
     std::vector<CLI::Option*> own{
         cli.add_option("--N", m.N, "pairs in a context"),
