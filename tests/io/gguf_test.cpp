@@ -234,8 +234,24 @@ TEST_CASE("gguf: errors name file, offset and expectation", "[io]") {
   CHECK(missing(error(Writer{}.head(1, 0).info("w", {uint64_t{1} << 40, uint64_t{1} << 40}, 0, 0).s), {"too many elements"}) ==
         "");
   CHECK(missing(error(Writer{}.head(2, 0).info("a", {1}, 0, 0).info("b", {1}, 0, 0).pad().pad(128).s), {"overlap"}) == "");
-  const auto other = open(Writer{}.head(1, 0).info("w", {32}, 6, 0).pad().pad(128).s);
-  CHECK(missing(check::error_of([&] { other.read("w"); }), {"does not dequantise", "Q5_0", "Q6_K"}) == "");
+  const auto other = open(Writer{}.head(1, 0).info("w", {32}, 24, 0).pad().pad(128).s);
+  CHECK(missing(check::error_of([&] { other.read("w"); }), {"does not dequantise", "I8", "Q2_K to Q6_K"}) == "");
+}
+
+TEST_CASE("gguf: quantised types as the package gguf dequantises them", "[io]") {
+  const io::GgufFile f(std::string(GRADUS_TESTS_DIR) + "/recorded/gguf/types.gguf");
+  int types = 0;
+  for (const auto& [name, entry] : f.entries()) {
+    if (!f.contains(name + ".float")) continue;
+    INFO(name);
+    CHECK(entry.type == name);
+    const auto got = f.read(name).to_vector(), want = f.read(name + ".float").to_vector();
+    REQUIRE(got.size() == want.size());
+    for (std::size_t i = 0; i < want.size(); ++i)
+      CHECK(std::abs(static_cast<double>(got[i]) - static_cast<double>(want[i])) <= 1e-6 * (1 + std::abs(static_cast<double>(want[i]))));
+    ++types;
+  }
+  CHECK(types == 10);
 }
 
 TEST_CASE("gguf: cut off at every byte and with every bit flipped, an error or a model, never a crash", "[io]") {

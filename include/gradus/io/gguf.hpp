@@ -66,6 +66,10 @@ inline std::pair<int, int> q4_k_scale(const uint8_t* s, int j) {
   if (j < 4) return {s[j] & 63, s[j + 4] & 63};
   return {(s[j + 4] & 15) | (s[j - 4] >> 6) << 4, s[j + 4] >> 4 | (s[j] >> 6) << 4};
 }
+/// The 6-bit scale k of Q3_K's sixteen, less 32: low four bits in eight bytes, high two in the last four.
+inline int q3_k_scale(const uint8_t* s, int k) {
+  return ((k < 8 ? s[k] & 15 : s[k - 8] >> 4) | (s[8 + k % 4] >> (2 * (k / 4)) & 3) << 4) - 32;
+}
 /// One block of `type` at p to floats at y; false for a type that is not dequantised here.
 inline bool dequantise(uint32_t type, const uint8_t* p, float* y) {
   switch (type) {
@@ -91,19 +95,49 @@ inline bool dequantise(uint32_t type, const uint8_t* p, float* y) {
       }
       return true;
     }
+    case 6:    // d, 4 bytes of fifth bits, 16 bytes of nibbles as above
+    case 7: {  // d, m, the same
+      const float d = gguf_half(p), m = type == 7 ? gguf_half(p + 2) : -16 * d;
+      const uint8_t *high = p + (type == 7 ? 4 : 2), *q = high + 4;
+      for (int j = 0; j < 32; ++j) {
+        const int v = (j < 16 ? q[j] & 15 : q[j - 16] >> 4) | (high[j / 8] >> (j % 8) & 1) << 4;
+        y[j] = type == 7 ? static_cast<float>(v) * d + m : static_cast<float>(v - 16) * d;
+      }
+      return true;
+    }
     case 8: {
       const float d = gguf_half(p);
       for (int j = 0; j < 32; ++j) y[j] = d * static_cast<float>(static_cast<int8_t>(p[2 + j]));
       return true;
     }
-    case 12: {  // d, dmin, 12 bytes of scales, 128 bytes: 64 elements in each 32 of them, low nibbles first
+    case 10: {  // 16 bytes of scale and minimum, 64 bytes of bit pairs, d, dmin
+      const float d = gguf_half(p + 80), dmin = gguf_half(p + 82);
+      for (int e = 0; e < 256; ++e) {
+        const int part = e / 128, k = e % 128 / 32, l = e % 32;
+        const int scale = p[8 * part + 2 * k + l / 16], q = p[16 + 32 * part + l] >> (2 * k) & 3;
+        y[e] = d * static_cast<float>(scale & 15) * static_cast<float>(q) - dmin * static_cast<float>(scale >> 4);
+      }
+      return true;
+    }
+    case 11: {  // 32 bytes of third bits, 64 of bit pairs, 12 of scales, d
+      const float d = gguf_half(p + 108);
+      for (int e = 0; e < 256; ++e) {
+        const int part = e / 128, k = e % 128 / 32, l = e % 32;
+        const int q = (p[32 + 32 * part + l] >> (2 * k) & 3) - (p[l] >> (4 * part + k) & 1 ? 0 : 4);
+        y[e] = d * static_cast<float>(q3_k_scale(p + 96, 8 * part + 2 * k + l / 16)) * static_cast<float>(q);
+      }
+      return true;
+    }
+    case 12:    // d, dmin, 12 bytes of scales, 128 bytes: 64 elements in each 32 of them, low nibbles first
+    case 13: {  // d, dmin, 12 bytes of scales, 32 bytes of fifth bits, 128 bytes of nibbles
       const float d = gguf_half(p), dmin = gguf_half(p + 2);
       for (int b = 0; b < 8; ++b) {
         const auto [scale, low] = q4_k_scale(p + 4, b);
-        const uint8_t* q = p + 16 + b / 2 * 32;
-        for (int l = 0; l < 32; ++l)
-          y[32 * b + l] = d * static_cast<float>(scale) * static_cast<float>(b % 2 ? q[l] >> 4 : q[l] & 15) -
-                          dmin * static_cast<float>(low);
+        const uint8_t* q = p + (type == 13 ? 48 : 16) + b / 2 * 32;
+        for (int l = 0; l < 32; ++l) {
+          const int v = (b % 2 ? q[l] >> 4 : q[l] & 15) | (type == 13 ? (p[16 + l] >> b & 1) << 4 : 0);
+          y[32 * b + l] = d * static_cast<float>(scale) * static_cast<float>(v) - dmin * static_cast<float>(low);
+        }
       }
       return true;
     }
@@ -200,7 +234,7 @@ class GgufFile {
     float probe[256];
     if (e.begin < e.end && !detail::dequantise(type->id, b_.data() + e.begin, probe))
       fail("read_gguf", "gradus does not dequantise this type", {{"file", path_}, {"tensor", name}, {"type", e.type}},
-           "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K or Q6_K", at);
+           "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 or Q2_K to Q6_K", at);
     Tensor<float> x(e.shape, at);
     float* y = x.data();
     for (uint64_t p = e.begin; p < e.end; p += type->bytes, y += type->block) detail::dequantise(type->id, b_.data() + p, y);
