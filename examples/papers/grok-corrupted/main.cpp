@@ -164,9 +164,9 @@ int reproduce(const app::Args& args, const Options& o) {
       const bool waves = !r.ipr_last.empty();
       const auto high = std::count_if(r.ipr_last.begin(), r.ipr_last.end(), [](double v) { return v > 0.6; });
       const double above = waves ? static_cast<double>(high) / static_cast<double>(r.ipr_last.size()) : NAN;
-      table.row({f.name, std::to_string(seed), app::figure(r.last.train, 4), app::figure(r.last.test, 4),
-                 app::figure(r.last.noisy, 4), app::figure(r.last.clean, 4), app::figure(r.last.recovered, 4),
-                 waves ? app::figure(r.ipr.back(), 3) : "-", waves ? app::figure(above, 2) : "-"});
+      const auto text = [](double v, int digits) { return std::isnan(v) ? "-" : app::figure(v, digits); };
+      table.row({f.name, std::to_string(seed), text(r.last.train, 4), text(r.last.test, 4), text(r.last.noisy, 4),
+                 text(r.last.clean, 4), text(r.last.recovered, 4), text(r.ipr.back(), 3), text(above, 2)});
       metrics.add(f.name, "train", r.last.train), metrics.add(f.name, "test", r.last.test),
           metrics.add(f.name, "noisy labels", r.last.noisy);
       metrics.add(f.name, "clean labels", r.last.clean), metrics.add(f.name, "mean IPR", r.ipr.back());
