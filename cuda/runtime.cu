@@ -1,10 +1,16 @@
 // Devices, streams, events, errors, and copies between host and device.
-#include "kernel.cuh"
-
 #include <cstdlib>
 #include <deque>
 #include <mutex>
 #include <vector>
+
+#include <gradus/debug/accesses.hpp>
+
+#ifdef GRADUS_CUDA_EMULATED
+#include "emulation/checks.hpp"                    // before the names of CUDA become macros, __noinline__ among them
+#include "emulation/lint.hpp"
+#endif
+#include "kernel.cuh"
 
 namespace gradus {
 namespace kernels::cu {
@@ -189,6 +195,27 @@ DeviceInfo device_info(Where at) {
   return d;
 }
 
+std::vector<AccessCount> count_accesses(const std::function<void()>& launch, Where at) {
+#ifdef GRADUS_CUDA_EMULATED
+  (void)at;
+  struct Counting {                    // ends also when launch() throws
+    const bool before = emu::options().lint;
+    Counting() { emu::lint_reset(), emu::options().lint = true; }
+    ~Counting() { emu::options().lint = before; }
+  };
+  {
+    const Counting counting;
+    launch();
+  }
+  std::vector<AccessCount> counts;
+  for (const emu::LintLine& l : emu::lint_lines()) counts.push_back({l.place, l.shared, l.kind != emu::Kind::read, l.requests, l.passes, l.best});
+  return counts;
+#else
+  (void)launch;
+  fail("cuda::count_accesses", "a GPU does not count accesses", {{"device", device_info(at).name}},
+       "a build with GRADUS_CUDA=EMULATED, or a profiler: ncu --section MemoryWorkloadAnalysis", at);
+#endif
+}
 void select_device(int index, Where at) {
   if (index == kernels::cu::selected_device) return;
   if (index < 0 || index >= device_count())

@@ -7,27 +7,22 @@
 #include <string>
 
 #include <gradus.hpp>
+#include <gradus/debug/accesses.hpp>
 
 #include "bench/ladders/gemm.hpp"
 #include "bench/ladders/rows.hpp"
-#include "cuda/emulation/checks.hpp"
-#include "cuda/emulation/lint.hpp"
 
 using namespace gradus;
 
 //| ## Counting
 //| Every access of a warp at a line is a request. In device memory it takes as many sectors as it touches; in shared memory as many passes
-//| as the busiest bank has different words.
+//| as the busiest bank has different words. `cuda::count_accesses` does this for kernels of your own, line by line.
 struct Count {
   std::size_t sectors = 0, passes = 0;
 };
 template <class F> Count count(F launch) {
-  emu::lint_reset();
-  emu::options().lint = true;
-  launch();
-  emu::options().lint = false;
   Count c;
-  for (const emu::LintLine& line : emu::lint_lines()) (line.shared ? c.passes : c.sectors) += line.passes;
+  for (const auto& line : cuda::count_accesses(launch)) (line.shared ? c.passes : c.sectors) += line.passes;
   return c;
 }
 void print(const std::string& step, Count c, int64_t bytes) {
