@@ -4,7 +4,7 @@
 #include <mutex>
 #include <vector>
 
-#include <gradus/debug/accesses.hpp>
+#include <gradus/core/accesses.hpp>
 
 #ifdef GRADUS_CUDA_EMULATED
 #include "emulation/checks.hpp"                    // before the names of CUDA become macros, __noinline__ among them

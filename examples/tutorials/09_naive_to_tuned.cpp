@@ -7,7 +7,7 @@
 #include <string>
 
 #include <gradus.hpp>
-#include <gradus/debug/accesses.hpp>
+#include <gradus/core/accesses.hpp>
 
 #include "bench/ladders/gemm.hpp"
 #include "bench/ladders/rows.hpp"

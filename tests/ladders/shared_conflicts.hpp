@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include <gradus/debug/accesses.hpp>
+#include <gradus/core/accesses.hpp>
 
 namespace ladder_test {
 
