@@ -4,7 +4,6 @@
 //   tile        flash attention (Dao 2023): a block keeps a tile of queries (for dk, dv: of keys) in shared memory while tiles of
 //               the other side pass; weights live in shared memory only. Backward makes the weights twice, once for dk and dv and
 //               once for dq, so that every sum stays in one block: no atomics, the same bits every time
-//
 //   mma         the same on tensor cores, for bf16 and half (attention_mma.cuh); the choice wherever it can be
 //
 // tile takes head sizes up to 256 for which the device has the shared memory; others fall back to reference.
@@ -120,7 +119,7 @@ template <class T, int TILE, int K> __global__ void attention_fwd_tile(Attention
         s[x][y] = r < ni && c < nj ? a.score(s[x][y], b, h, i0 + r, j0 + c).s : none;
         here = s[x][y] > here ? s[x][y] : here;
       }
-      here = row_join(here, Larger());
+      here = warp_join<16>(here, Larger());
       if (here > top[x]) {                                   // what was summed was relative to the old maximum
         const A f = top[x] == none ? A(0) : m::exp(top[x] - here);
         total[x] *= f, top[x] = here;
@@ -142,7 +141,7 @@ template <class T, int TILE, int K> __global__ void attention_fwd_tile(Attention
   GRADUS_UNROLL(4)
   for (int x = 0; x < E; ++x) {
     const int64_t i = i0 + tile_y() + 16 * x;
-    A sum = row_join(total[x], Add());
+    A sum = warp_join<16>(total[x], Add());
     if (a.e.sink) {
       const A sink = load(a.e.sink[h]);
       if (sink > top[x]) {

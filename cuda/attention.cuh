@@ -131,10 +131,5 @@ __device__ inline void tile_accumulate(A (&acc)[E][K], const A* w, int w_stride,
     }
   }
 }
-/// The join over the 16 threads that share a row.
-template <class A, class Join> __device__ inline A row_join(A v, Join join) {
-  for (int mask = 8; mask > 0; mask /= 2) v = join(v, from_lane_xor(v, mask));
-  return v;
-}
 
 }  // namespace gradus::kernels::cu

@@ -39,6 +39,15 @@ template <class T, int N, int D> struct MmaTile {
   __device__ void left(unsigned (&a)[4], int first, int c) const { ldsm_x4(a, chunk(first + lane() % 16, 2 * c + lane() / 16)); }
 };
 
+/// The two tiles that pass or stay together: keys and values, or queries and dy; h is hs wide, v vs.
+template <class T, int N, int D> struct MmaPair {
+  MmaTile<T, N, D> h, v;
+  __device__ void fill(const AttentionRows<const T>& of_h, const AttentionRows<const T>& of_v, const int64_t* start, int64_t b, int64_t head, int64_t t,
+                       int64_t n, const AttentionDims& g) {
+    h.fill(of_h, start, b, head, t, n, static_cast<int>(g.hs)), v.fill(of_v, start, b, head, t, n, static_cast<int>(g.vs));
+  }
+};
+
 template <class T> __device__ inline unsigned mma_pair(float low, float high) { return T(low).bits | static_cast<unsigned>(T(high).bits) << 16; }
 
 /// s += rows of a times rows of b (N of them), transposed: the left operand's fragments come from left(fragment, c).
@@ -94,12 +103,9 @@ __device__ inline void mma_store(const float (&acc)[C][4], const float (&factor)
 /// Keys that pass at a time in forward: what registers allow.
 template <int D, bool PLAIN> inline constexpr int kMmaKeys = PLAIN || D <= 64 ? 64 : 32;
 template <class T, int D, bool PLAIN> struct ForwardShared {
-  struct Stage {
-    MmaTile<T, kMmaKeys<D, PLAIN>, D> k, v;
-  };
   union {
     MmaTile<T, kMmaRows, D> q;                        // only until its fragments have been read
-    Stage pass[2];
+    MmaPair<T, kMmaKeys<D, PLAIN>, D> pass[2];
   };
 };
 /// Block: 64 queries of one head.
@@ -130,10 +136,7 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
     const int64_t passes = end > begin ? (end - begin + N - 1) / N : 0;
     const auto start_copy = [&](int64_t n) {
       const int64_t j0 = begin + n * N;
-      if (n < passes) {
-        shared->pass[n % 2].k.fill(a.k, g.k_start, b, a.key_head(h), j0, keys - j0, hs);
-        shared->pass[n % 2].v.fill(a.v, g.k_start, b, a.key_head(h), j0, keys - j0, vs);
-      }
+      if (n < passes) shared->pass[n % 2].fill(a.k, a.v, g.k_start, b, a.key_head(h), j0, keys - j0, g);
       copy_async_commit();
     };
     start_copy(0);
@@ -142,9 +145,9 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
       copy_async_wait<0>();
       __syncthreads();                                // tile n is there, and all have left tile n - 1
       start_copy(n + 1);
-      const typename Shared::Stage& now = shared->pass[n % 2];
+      const auto& now = shared->pass[n % 2];
       float s[N / 8][4] = {};
-      mma_rows<T, N, D>(s, [&](unsigned (&f)[4], int c) { f[0] = q[c][0], f[1] = q[c][1], f[2] = q[c][2], f[3] = q[c][3]; }, now.k);
+      mma_rows<T, N, D>(s, [&](unsigned (&f)[4], int c) { f[0] = q[c][0], f[1] = q[c][1], f[2] = q[c][2], f[3] = q[c][3]; }, now.h);
       GRADUS_UNROLL(2)
       for (int half = 0; half < 2; ++half) {
         const int64_t r = m0 + mma_row(2 * half), i = i0 + r, first = r < ni ? a.first_key(b, i) : 0, last = r < ni ? a.end_key(b, i + 1) : 0;
@@ -158,7 +161,7 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
             else s[j][e] = seen ? a.score(s[j][e], b, h, i, key).s * kLog2e : kNothing;
             best = s[j][e] > best ? s[j][e] : best;
           }
-        for (int mask = 1; mask < 4; mask *= 2) best = Larger()(best, from_lane_xor(best, mask));
+        best = warp_join<4>(best, Larger());                // the four lanes of a row
         const float shrink = top[half] == kNothing ? 0.0f : exp2f(top[half] - best), shift = best == kNothing ? 0.0f : best;
         top[half] = best;
         float all = 0;                                // of this lane's columns
@@ -181,8 +184,7 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
     GRADUS_UNROLL(2)
     for (int half = 0; half < 2; ++half) {
       const int64_t r = m0 + mma_row(2 * half), i = i0 + r;
-      float total = sum[half], rescale = 1;
-      for (int mask = 1; mask < 4; mask *= 2) total += from_lane_xor(total, mask);
+      float total = warp_join<4>(sum[half], Add()), rescale = 1;
       if (a.e.sink) {
         const float sink = load(a.e.sink[h]) * kLog2e;
         if (sink > top[half]) rescale = top[half] == kNothing ? 0.0f : exp2f(top[half] - sink), total *= rescale, top[half] = sink;
@@ -214,12 +216,9 @@ __device__ inline Two<float> mma_gradient(const Attention<T>& a, float dot, floa
 
 /// Rows of the other side that pass at a time in backward: what registers allow.
 template <int D> inline constexpr int kMmaPass = D <= 64 ? 64 : 32;
-template <class T, int D> struct BackwardStage {
-  MmaTile<T, kMmaPass<D>, D> h, v;                    // q and dy, or k and v
-};
 template <class T, int D> struct BackwardShared {
-  MmaTile<T, kMmaRows, D> h, v;                       // the block's own: k and v, or q and dy
-  BackwardStage<T, D> pass[2];
+  MmaPair<T, kMmaRows, D> own;                        // keys and values, or queries and dy
+  MmaPair<T, kMmaPass<D>, D> pass[2];                 // the other ones
 };
 /// Block: 64 keys of one key head; the queries of its group pass. Scores stand transposed: rows are keys.
 template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThreads) attention_dkv_mma(Attention<T> a, AttentionRows<T> dk, AttentionRows<T> dv) {
@@ -233,14 +232,12 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
     const int64_t nj = a.keys(b) - j0, queries = a.queries(b);
     const int hs = static_cast<int>(g.hs), vs = static_cast<int>(g.vs), m0 = static_cast<int>(threadIdx.x) / kWarp * 16;
     if (nj <= 0) return;
-    shared->h.fill(a.k, g.k_start, b, hk, j0, nj, hs);
-    shared->v.fill(a.v, g.k_start, b, hk, j0, nj, vs);
+    shared->own.fill(a.k, a.v, g.k_start, b, hk, j0, nj, g);
     const int64_t per_head = (queries + N - 1) / N, passes = group * per_head;
     const auto start_copy = [&](int64_t n) {
       if (n < passes) {
         const int64_t h = hk * group + n / per_head, i0 = n % per_head * N;
-        shared->pass[n % 2].h.fill(a.q, g.q_start, b, h, i0, queries - i0, hs);
-        shared->pass[n % 2].v.fill(a.dy, g.q_start, b, h, i0, queries - i0, vs);
+        shared->pass[n % 2].fill(a.q, a.dy, g.q_start, b, h, i0, queries - i0, g);
       }
       copy_async_commit();
     };
@@ -252,10 +249,10 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
       __syncthreads();
       start_copy(n + 1);
       if (a.end_key(b, i1) <= j0 || a.first_key(b, i0) >= j0 + kMmaRows) continue;      // no query of these sees a key of the block
-      const BackwardStage<T, D>& now = shared->pass[n % 2];
+      const auto& now = shared->pass[n % 2];
       float s[N / 8][4] = {}, dp[N / 8][4] = {};
-      mma_rows<T, N, D>(s, [&](unsigned (&f)[4], int c) { shared->h.left(f, m0, c); }, now.h);
-      mma_rows<T, N, D>(dp, [&](unsigned (&f)[4], int c) { shared->v.left(f, m0, c); }, now.v);
+      mma_rows<T, N, D>(s, [&](unsigned (&f)[4], int c) { shared->own.h.left(f, m0, c); }, now.h);
+      mma_rows<T, N, D>(dp, [&](unsigned (&f)[4], int c) { shared->own.v.left(f, m0, c); }, now.v);
       GRADUS_UNROLL_ALL
       for (int j = 0; j < N / 8; ++j)
         GRADUS_UNROLL_ALL
@@ -284,17 +281,13 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
     const int64_t tiles = (g.T + kMmaRows - 1) / kMmaRows, block = blockIdx.x;
     const int64_t b = block / tiles / g.nh, h = block / tiles % g.nh, i0 = block % tiles * kMmaRows;
     const int64_t left = a.queries(b) - i0, ni = left < kMmaRows ? left : kMmaRows, keys = a.keys(b);
-    const int hs = static_cast<int>(g.hs), vs = static_cast<int>(g.vs), m0 = static_cast<int>(threadIdx.x) / kWarp * 16;
+    const int m0 = static_cast<int>(threadIdx.x) / kWarp * 16;
     if (ni <= 0) return;
-    shared->h.fill(a.q, g.q_start, b, h, i0, ni, hs);
-    shared->v.fill(a.dy, g.q_start, b, h, i0, ni, vs);
+    shared->own.fill(a.q, a.dy, g.q_start, b, h, i0, ni, g);
     const int64_t begin = a.first_key(b, i0) / N * N, end = a.end_key(b, i0 + ni), passes = end > begin ? (end - begin + N - 1) / N : 0;
     const auto start_copy = [&](int64_t n) {
       const int64_t j0 = begin + n * N;
-      if (n < passes) {
-        shared->pass[n % 2].h.fill(a.k, g.k_start, b, a.key_head(h), j0, keys - j0, hs);
-        shared->pass[n % 2].v.fill(a.v, g.k_start, b, a.key_head(h), j0, keys - j0, vs);
-      }
+      if (n < passes) shared->pass[n % 2].fill(a.k, a.v, g.k_start, b, a.key_head(h), j0, keys - j0, g);
       copy_async_commit();
     };
     start_copy(0);
@@ -304,10 +297,10 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
       copy_async_wait<0>();
       __syncthreads();
       start_copy(n + 1);
-      const BackwardStage<T, D>& now = shared->pass[n % 2];
+      const auto& now = shared->pass[n % 2];
       float s[N / 8][4] = {}, dp[N / 8][4] = {};
-      mma_rows<T, N, D>(s, [&](unsigned (&f)[4], int c) { shared->h.left(f, m0, c); }, now.h);
-      mma_rows<T, N, D>(dp, [&](unsigned (&f)[4], int c) { shared->v.left(f, m0, c); }, now.v);
+      mma_rows<T, N, D>(s, [&](unsigned (&f)[4], int c) { shared->own.h.left(f, m0, c); }, now.h);
+      mma_rows<T, N, D>(dp, [&](unsigned (&f)[4], int c) { shared->own.v.left(f, m0, c); }, now.v);
       GRADUS_UNROLL_ALL
       for (int j = 0; j < N / 8; ++j)
         GRADUS_UNROLL_ALL
@@ -319,7 +312,7 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
     }
     copy_async_wait<0>();
     const float scale = static_cast<float>(g.scale);
-    mma_store<T>(acc, {scale, scale}, dq, g.q_start, b, h, i0, m0, ni, hs);
+    mma_store<T>(acc, {scale, scale}, dq, g.q_start, b, h, i0, m0, ni, static_cast<int>(g.hs));
   }
 }
 
@@ -327,10 +320,10 @@ template <class T, int D, bool PLAIN> __global__ void __launch_bounds__(kMmaThre
 template <class... U> bool mma_rows_aligned(const AttentionRows<U>&... x) {
   return ((reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.batch % 8 == 0 && x.head % 8 == 0 && x.row % 8 == 0) && ...);
 }
-/// f(D) with the width of tiles as a constant; false where tensor cores do not take the problem.
 template <int V> struct Constant {
   static constexpr int value = V;
 };
+/// f(D) with the width of tiles as a constant; false where tensor cores do not take the problem.
 template <class T, class F> bool with_mma(const AttentionDims& g, F f) {
   if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, half>) {
     const int64_t width = g.hs > g.vs ? g.hs : g.vs;

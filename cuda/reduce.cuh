@@ -49,9 +49,9 @@ struct Smaller {
 };
 
 // ---- teams ----
-/// The join of the lanes' v, in every lane. All 32 lanes must come here.
-template <class A, class Join> __device__ inline A warp_join(A v, Join join) {
-  for (int mask = kWarp / 2; mask > 0; mask /= 2) v = join(v, from_lane_xor(v, mask));
+/// The join of the v of LANES neighbouring lanes, in each of them. All 32 lanes must come here.
+template <int LANES = kWarp, class A, class Join> __device__ inline A warp_join(A v, Join join) {
+  for (int mask = LANES / 2; mask > 0; mask /= 2) v = join(v, from_lane_xor(v, mask));
   return v;
 }
 /// The join of the threads' v, in every thread; `start` is its neutral element. All threads must come here; blockDim.x is a

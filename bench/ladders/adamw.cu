@@ -1,14 +1,11 @@
 // An update of AdamW in four steps. adamw.md tells what each one buys.
 #include <cmath>
-#include <stdexcept>
 
 #include "bench/ladders/adamw.hpp"
-#include "cuda/kernel.cuh"
+#include "bench/ladders/ladder.cuh"
 
 namespace gradus::ladders {
 namespace {
-
-using namespace kernels::cu;
 
 // ---- 1 operations: a kernel for each line of a program on arrays, temporaries in memory ----
 /// y = a x + b y
@@ -58,6 +55,11 @@ __device__ inline void update_quad(const Factors& f, const AdamWTensor& t, int64
   store16(t.p + 4 * q, p), store16(t.m + 4 * q, m), store16(t.v + 4 * q, v);
 }
 
+/// Whether all four arrays can be read 16 bytes at a time.
+GRADUS_HD inline bool aligned(const AdamWTensor& t) {
+  return (reinterpret_cast<uintptr_t>(t.p) | reinterpret_cast<uintptr_t>(t.g) | reinterpret_cast<uintptr_t>(t.m) | reinterpret_cast<uintptr_t>(t.v)) % 16 == 0;
+}
+
 // ---- 2 fused: one kernel a parameter, each array read once ----
 __global__ void adamw_fused(AdamWTensor t, Factors f) {
   const int64_t i = thread_in_grid();
@@ -83,9 +85,7 @@ __global__ void adamw_multi(Batch batch, Factors f) {
   while (static_cast<int>(blockIdx.x) >= batch.first_block[which + 1]) ++which;
   const AdamWTensor& t = batch.t[which];
   const int64_t begin = (static_cast<int64_t>(blockIdx.x) - batch.first_block[which]) * kPiece, end = begin + kPiece < t.n ? begin + kPiece : t.n;
-  const uintptr_t bits = reinterpret_cast<uintptr_t>(t.p) | reinterpret_cast<uintptr_t>(t.g) | reinterpret_cast<uintptr_t>(t.m) |
-                         reinterpret_cast<uintptr_t>(t.v);
-  const int64_t quads_end = bits % 16 == 0 ? begin + (end - begin) / 4 * 4 : begin;
+  const int64_t quads_end = aligned(t) ? begin + (end - begin) / 4 * 4 : begin;
   for (int64_t i = begin + 4 * static_cast<int64_t>(threadIdx.x); i < quads_end; i += 4 * kThreads) update_quad(f, t, i / 4);
   for (int64_t i = quads_end + static_cast<int64_t>(threadIdx.x); i < end; i += kThreads) update_one(f, t, i);
 }
@@ -114,9 +114,6 @@ void in_batches(const std::vector<AdamWTensor>& tensors, const Factors& f) {
   }
   flush();
 }
-bool aligned(const AdamWTensor& t) {
-  return (reinterpret_cast<uintptr_t>(t.p) | reinterpret_cast<uintptr_t>(t.g) | reinterpret_cast<uintptr_t>(t.m) | reinterpret_cast<uintptr_t>(t.v)) % 16 == 0;
-}
 
 }  // namespace
 
@@ -128,7 +125,7 @@ void adamw(const std::string& step, const std::vector<AdamWTensor>& tensors, con
   const auto correction = [&](float beta) { return static_cast<float>(1 / (1 - std::pow(static_cast<double>(beta), static_cast<double>(o.step)))); };
   const Factors f{1 - o.lr * o.weight_decay, o.lr, o.beta1, o.beta2, o.eps, correction(o.beta1), correction(o.beta2)};
   if (step == "multi") return in_batches(tensors, f);
-  if (step != "operations" && step != "fused" && step != "vector") throw std::invalid_argument("adamw: no step \"" + step + "\"");
+  if (step != "operations" && step != "fused" && step != "vector") no_step("adamw", step);
   for (const AdamWTensor& t : tensors) {
     if (t.n == 0) continue;
     if (step == "operations") by_operations(t, o, f);

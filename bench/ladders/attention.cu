@@ -1,15 +1,10 @@
 // Attention in four steps on the ordinary units, in two on tensor cores. attention.md tells what each one buys.
-#include <stdexcept>
-
 #include "bench/ladders/attention.hpp"
-#include "cuda/reduce.cuh"
+#include "bench/ladders/ladder.cuh"
 
 namespace gradus::ladders {
 namespace {
 
-using namespace kernels::cu;
-
-__device__ inline int thread() { return static_cast<int>(threadIdx.x); }
 inline constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 /// As kernels see the problem.
@@ -99,10 +94,6 @@ template <int D> struct Square {
   static constexpr int kRow = D + 4;                  // 16-byte aligned rows in different banks
   float q[64][kRow], kv[64][kRow], p[64][64 + 16];     // a warp writes 16 columns of two rows: into different banks
 };
-template <class F> __device__ inline float over_16_lanes(float v, F join) {
-  for (int mask = 8; mask > 0; mask /= 2) v = join(v, __shfl_xor_sync(kAllLanes, v, mask));
-  return v;
-}
 template <int D> __global__ void __launch_bounds__(256) attention_square(Heads<float> h) {
   GRADUS_DYN_SHARED(Square<D>, s);
   constexpr int W = D / 16;
@@ -141,10 +132,10 @@ template <int D> __global__ void __launch_bounds__(256) attention_square(Heads<f
         if (j0 + column + 16 * b >= mine) score[a][b] = kNone;
         best = fmaxf(best, score[a][b]);
       }
-      best = over_16_lanes(best, Larger{});
+      best = warp_join<16>(best, Larger{});
       const float shrink = m::exp(top[a] - best);
       for (int b = 0; b < 4; ++b) all += s->p[row + 16 * a][column + 16 * b] = m::exp(score[a][b] - best);
-      sum[a] = sum[a] * shrink + over_16_lanes(all, Add{});
+      sum[a] = sum[a] * shrink + warp_join<16>(all, Add{});
       top[a] = best;
       for (int w = 0; w < W; ++w) y[a][w] *= shrink;
     }
@@ -177,12 +168,6 @@ template <int D> struct KeysValues {
 };
 /// Where 16-byte chunk c of a row lies: eight rows below one another come from eight different places (cf. gemm.cu).
 template <int D> __device__ inline int chunk_at(int row, int chunk) { return D % 64 == 0 ? chunk ^ (row % 8) : chunk ^ (row / 2 % 4); }
-__device__ inline unsigned pair(float low, float high) { return bf16(low).bits | static_cast<unsigned>(bf16(high).bits) << 16; }
-template <class F> __device__ inline float over_4_lanes(float v, F join) {
-  v = join(v, __shfl_xor_sync(kAllLanes, v, 1));
-  return join(v, __shfl_xor_sync(kAllLanes, v, 2));
-}
-
 template <int D, bool PIPELINED> __global__ void __launch_bounds__(128) attention_mma(Heads<bf16> h) {
   GRADUS_DYN_SHARED(KeysValues<D>, tile);
   constexpr int kChunks = D / 8;
@@ -196,11 +181,9 @@ template <int D, bool PIPELINED> __global__ void __launch_bounds__(128) attentio
       move(&to[r][chunk_at<D>(r, c) * 8], inside ? x + (first + from + r) * D + c * 8 : x, inside);
     }
   };
-  const auto at_once = [](bf16* to, const bf16* from, bool inside) { store16(to, inside ? load16<uint4>(from) : make_uint4(0, 0, 0, 0)); };
-  const auto later = [](bf16* to, const bf16* from, bool inside) { copy_async16(to, from, inside); };
 
   unsigned q[D / 16][4];                              // passes through the place of the first keys
-  for_chunks(tile[0].k, h.q, i0, at_once);
+  for_chunks(tile[0].k, h.q, i0, AtOnce{});
   __syncthreads();
   GRADUS_UNROLL_ALL
   for (int c = 0; c < D / 16; ++c) {
@@ -214,7 +197,7 @@ template <int D, bool PIPELINED> __global__ void __launch_bounds__(128) attentio
   float y[D / 8][4] = {}, top[2] = {kNone, kNone}, sum[2] = {};
   const int64_t end = h.seen(i0 + 63 < h.steps ? i0 + 63 : h.steps - 1), tiles = (end + 63) / 64;
   const auto start_copy = [&](int64_t n) {
-    if (n < tiles) for_chunks(tile[n % 2].k, h.k, 64 * n, later), for_chunks(tile[n % 2].v, h.v, 64 * n, later);
+    if (n < tiles) for_chunks(tile[n % 2].k, h.k, 64 * n, Later{}), for_chunks(tile[n % 2].v, h.v, 64 * n, Later{});
     copy_async_commit();
   };
   if constexpr (PIPELINED) start_copy(0);
@@ -225,7 +208,7 @@ template <int D, bool PIPELINED> __global__ void __launch_bounds__(128) attentio
       __syncthreads();                                // tile n is there, and all have left tile n - 1
       start_copy(n + 1);
     } else {
-      for_chunks(tile[0].k, h.k, 64 * n, at_once), for_chunks(tile[0].v, h.v, 64 * n, at_once);
+      for_chunks(tile[0].k, h.k, 64 * n, AtOnce{}), for_chunks(tile[0].v, h.v, 64 * n, AtOnce{});
       __syncthreads();
     }
     float s[8][4] = {};                               // rows g and g + 8, columns 8 j + 2 t and the next
@@ -250,7 +233,7 @@ template <int D, bool PIPELINED> __global__ void __launch_bounds__(128) attentio
           s[j][b] = edge && 64 * n + 8 * j + 2 * t + b % 2 >= mine ? kNone : s[j][b] * scale;
           best = fmaxf(best, s[j][b]);
         }
-      best = over_4_lanes(best, Larger{});
+      best = warp_join<4>(best, Larger{});
       const float shrink = exp2f(top[half] - best);
       top[half] = best;
       GRADUS_UNROLL_ALL
@@ -263,7 +246,8 @@ template <int D, bool PIPELINED> __global__ void __launch_bounds__(128) attentio
     GRADUS_UNROLL_ALL
     for (int j = 0; j < 4; ++j) {                     // 16 keys
       const float *low = s[2 * j], *high = s[2 * j + 1];
-      const unsigned p[4] = {pair(low[0], low[1]), pair(low[2], low[3]), pair(high[0], high[1]), pair(high[2], high[3])};
+      const auto both = [](const float* x) { return pair(bf16(x[0]), bf16(x[1])); };
+      const unsigned p[4] = {both(low), both(low + 2), both(high), both(high + 2)};
       GRADUS_UNROLL_ALL
       for (int c = 0; c < D / 8; c += 2) {
         const int row = 16 * j + lane() % 16;
@@ -279,11 +263,11 @@ template <int D, bool PIPELINED> __global__ void __launch_bounds__(128) attentio
   GRADUS_UNROLL(2)
   for (int half = 0; half < 2; ++half) {
     const int64_t i = i0 + m0 + g + 8 * half;
-    const float share = 1 / over_4_lanes(sum[half], Add{});
+    const float share = 1 / warp_join<4>(sum[half], Add{});
     GRADUS_UNROLL_ALL
     for (int c = 0; c < D / 8; ++c)
       if (i < h.steps)
-        *reinterpret_cast<unsigned*>(h.y + (first + i) * D + 8 * c + 2 * t) = pair(y[c][2 * half] * share, y[c][2 * half + 1] * share);
+        *reinterpret_cast<unsigned*>(h.y + (first + i) * D + 8 * c + 2 * t) = pair(bf16(y[c][2 * half] * share), bf16(y[c][2 * half + 1] * share));
   }
 }
 
@@ -323,7 +307,7 @@ void attention(const std::string& step, const float* q, const float* k, const fl
     } else if (step == "square") {
       enqueue("attention_square", attention_square<D>, {tiles, 256, sizeof(Square<D>)}, h);
     } else {
-      throw std::invalid_argument("attention: no step \"" + step + "\" for float");
+      no_step("attention", step, " for float");
     }
   });
 }
@@ -339,7 +323,7 @@ void attention(const std::string& step, const bf16* q, const bf16* k, const bf16
     constexpr int D = decltype(width)::value;
     if (step == "mma") enqueue("attention_mma", attention_mma<D, false>, {tiles, 128, sizeof(KeysValues<D>)}, h);
     else if (step == "pipelined") enqueue("attention_pipelined", attention_mma<D, true>, {tiles, 128, 2 * sizeof(KeysValues<D>)}, h);
-    else throw std::invalid_argument("attention: no step \"" + step + "\" for bf16");
+    else no_step("attention", step, " for bf16");
   });
 }
 

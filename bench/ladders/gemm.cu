@@ -1,17 +1,10 @@
 // A product in seven steps on the ordinary units, in five on tensor cores. gemm.md tells what each one buys.
-#include <stdexcept>
-
-#include <gradus/core/math.hpp>
-
 #include "bench/ladders/gemm.hpp"
-#include "cuda/kernel.cuh"
+#include "bench/ladders/ladder.cuh"
 
 namespace gradus::ladders {
 namespace {
 
-using namespace kernels::cu;
-
-__device__ inline int thread() { return static_cast<int>(threadIdx.x); }
 /// Where a block's tile of C starts: tiles of BM x BN, row by row.
 struct Corner {
   int64_t m, n;
@@ -213,8 +206,6 @@ __device__ inline void for_chunks(Stage& s, const bf16* A, const bf16* B, int64_
   }
 }
 
-__device__ inline unsigned pair(bf16 low, bf16 high) { return low.bits | static_cast<unsigned>(high.bits) << 16; }
-
 /// Fragments of the warp's 64 x 16 of A and 16 x 64 of B at depth k of the stage; emulation/tiles.hpp lists which lane holds what.
 template <Way W> __device__ inline void fragments(const Stage& s, int k, unsigned (&a)[4][4], unsigned (&b)[8][2]) {
   const int warp = thread() / kWarp, m0 = warp / 2 * 64, n0 = warp % 2 * 64;
@@ -285,18 +276,14 @@ __global__ void __launch_bounds__(kMmaThreads) gemm_mma(const bf16* A, const bf1
   const int64_t strips = (K + kDepth - 1) / kDepth;
   if constexpr (stages(W) == 1) {
     for (int64_t i = 0; i < strips; ++i) {
-      for_chunks<W>(stage[0], A, B, M, N, K, at, i * kDepth, [](bf16* to, const bf16* from, bool inside) {
-        store16(to, inside ? load16<uint4>(from) : make_uint4(0, 0, 0, 0));
-      });
+      for_chunks<W>(stage[0], A, B, M, N, K, at, i * kDepth, AtOnce{});
       __syncthreads();
       multiply<W>(stage[0], sum);
       __syncthreads();
     }
   } else {
     const auto start_copy = [&](int64_t i) {
-      if (i < strips)
-        for_chunks<W>(stage[i % kStages], A, B, M, N, K, at, i * kDepth,
-                      [](bf16* to, const bf16* from, bool inside) { copy_async16(to, from, inside); });
+      if (i < strips) for_chunks<W>(stage[i % kStages], A, B, M, N, K, at, i * kDepth, Later{});
       copy_async_commit();                                                // an empty group keeps the count
     };
     for (int i = 0; i < kStages - 1; ++i) start_copy(i);
@@ -350,7 +337,7 @@ void gemm(const std::string& step, const float* A, const float* B, float* C, int
   if (step == "tile") return enqueue("gemm_tile", gemm_tile, {tiles(32), 1024}, A, B, C, M, N, K);
   if (step == "column") return enqueue("gemm_column", gemm_column, {tiles(64), 512}, A, B, C, M, N, K);
   if (step == "square") return enqueue("gemm_square", gemm_square, {tiles(128), 256}, A, B, C, M, N, K);
-  if (step != "vector" && step != "prefetch") throw std::invalid_argument("gemm: no step \"" + step + "\" for float");
+  if (step != "vector" && step != "prefetch") no_step("gemm", step, " for float");
   require_multiple(4, N, K, A, B, C);
   enqueue(step == "vector" ? "gemm_vector" : "gemm_prefetch", step == "vector" ? gemm_vector<false> : gemm_vector<true>, {tiles(128), 256}, A, B, C, M,
           N, K);
@@ -366,7 +353,7 @@ void gemm(const std::string& step, const bf16* A, const bf16* B, bf16* C, int64_
   if (step == "swizzled") return start<Way::swizzled>("gemm_swizzled", A, B, C, M, N, K, AsItIs{});
   if (step == "pipelined") return start<Way::pipelined>("gemm_pipelined", A, B, C, M, N, K, AsItIs{});
   if (step == "grouped") return start<Way::grouped>("gemm_grouped", A, B, C, M, N, K, AsItIs{});
-  throw std::invalid_argument("gemm: no step \"" + step + "\" for bf16");
+  no_step("gemm", step, " for bf16");
 }
 void gemm_bias_gelu_residual(const bf16* A, const bf16* B, const bf16* bias, const bf16* residual, bf16* C, int64_t M, int64_t N, int64_t K) {
   start<Way::grouped>("gemm_bias_gelu_residual", A, B, C, M, N, K, BiasGeluResidual{bias, residual, N});

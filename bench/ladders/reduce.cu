@@ -1,15 +1,10 @@
 // A sum in six steps, a transposition in four. reduce.md tells what each one buys.
-#include <stdexcept>
-
+#include "bench/ladders/ladder.cuh"
 #include "bench/ladders/reduce.hpp"
-#include "cuda/kernel.cuh"
 
 namespace gradus::ladders {
 namespace {
 
-using namespace kernels::cu;
-
-__device__ inline int thread() { return static_cast<int>(threadIdx.x); }
 __device__ inline float warp_sum(float v) {
   for (int distance = kWarp / 2; distance > 0; distance /= 2) v += __shfl_down_sync(0xffffffffu, v, distance);
   return v;                                         // in lane 0
@@ -132,7 +127,7 @@ void sum(const std::string& step, const float* x, float* y, int64_t n) {
     enqueue("sum_blocks", kernel, {blocks}, x, part.data(), n);
     return sum(step, part.data(), y, blocks);
   }
-  if (step != "strided" && step != "vector") throw std::invalid_argument("sum: no step \"" + step + "\"");
+  if (step != "strided" && step != "vector") no_step("sum", step);
   const bool vector = step == "vector" && reinterpret_cast<uintptr_t>(x) % 16 == 0;
   const int64_t wanted = blocks_for(n, 4 * kThreads), blocks = wanted < 1 ? 1 : wanted < 1024 ? wanted : 1024;
   Scratch<float> part(blocks);
@@ -150,7 +145,7 @@ void transpose(const std::string& step, const float* x, float* y, int64_t M, int
   if (step == "tile") return enqueue("transpose_tile", transpose_tile<32>, {blocks}, x, y, M, N);
   if (step == "padded") return enqueue("transpose_padded", transpose_tile<33>, {blocks}, x, y, M, N);
   if (step == "swizzled") return enqueue("transpose_swizzled", transpose_swizzled, {blocks}, x, y, M, N);
-  throw std::invalid_argument("transpose: no step \"" + step + "\"");
+  no_step("transpose", step);
 }
 
 }  // namespace gradus::ladders

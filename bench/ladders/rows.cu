@@ -1,15 +1,10 @@
 // Softmax in six steps, layer normalisation in five. rows.md tells what each one buys.
-#include <stdexcept>
-
+#include "bench/ladders/ladder.cuh"
 #include "bench/ladders/rows.hpp"
-#include "cuda/reduce.cuh"
 
 namespace gradus::ladders {
 namespace {
 
-using namespace kernels::cu;
-
-__device__ inline int thread() { return static_cast<int>(threadIdx.x); }
 inline constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 // ---- softmax ----
@@ -198,7 +193,6 @@ void require_quads(const char* op, int64_t C, bool aligned) {
     throw std::invalid_argument(std::string(op) + ": this step reads 16 bytes at a time: C must be a multiple of 4 and the pointers of 16 bytes; C is " +
                                 std::to_string(C));
 }
-[[noreturn]] void no_step(const char* op, const std::string& step) { throw std::invalid_argument(std::string(op) + ": no step \"" + step + "\""); }
 template <class Team> Grid grid_of(int64_t N) { return {blocks_for(N, Team::rows_per_block)}; }
 
 }  // namespace

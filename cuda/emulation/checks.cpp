@@ -272,6 +272,11 @@ void check_access(Thread& t, const void* pointer, unsigned n, Kind kind, const P
 void note_access(Thread& t, const void* p, unsigned n, Kind kind, const Site& at) {
   check_access(t, p, n, kind, Place::of(at), n <= 16 && std::has_single_bit(n) ? n : 1);
 }
+void note_copied(Thread& t, const void* to, unsigned n, const Site& at) {
+  if (check_flags.level == 0) return;
+  if (check_flags.preempt) preempt(t);
+  shared_access(t, static_cast<std::size_t>(static_cast<const char*>(to) - t.block->arena), n, Kind::write, Place::of(at));
+}
 
 void set_pending(Thread& t, const void* p, unsigned n, bool pending) {
   Block& b = *t.block;

@@ -19,6 +19,8 @@ void check_access(Thread& t, const void* p, unsigned n, Kind kind, const Place& 
 /// `p` is no multiple of `alignment`: throws the report.
 [[noreturn]] void report_misaligned(const void* p, unsigned alignment, Kind kind, const Place& place);
 void note_access(Thread& t, const void* p, unsigned n, Kind kind, const Site& at);
+/// The end of a copy into shared memory: checked like a write, and counted when the copy began.
+void note_copied(Thread& t, const void* to, unsigned n, const Site& at);
 void set_pending(Thread& t, const void* p, unsigned n, bool pending);
 void preempt(Thread& t);
 void atomic_spin(Thread& t);   // a thread that polls must let the others come to run

@@ -327,10 +327,7 @@ void store16(void* p, const void* from, Site at) {
 
 static void finish(Thread& t, const AsyncCopy& c) {
   set_pending(t, c.to, 16, false);
-  const bool lint = check_flags.lint;             // counted when the copy started; lint has one worker
-  if (lint) check_flags.lint = false;
-  note_access(t, c.to, 16, Kind::write, c.at);
-  if (lint) check_flags.lint = true;
+  note_copied(t, c.to, 16, c.at);
   if (c.from && std::memcmp(c.bytes.data(), c.from, 16) != 0)
     fail_thread("the source of a copy_async16 changed before the copy was waited for\n  copy      " + place(c.at));
   std::memcpy(c.to, c.bytes.data(), 16);
