@@ -158,6 +158,25 @@ TEST_CASE("filters: Grokfast, orthogonal gradients, PCGrad", "[optim]") {
   CHECK(check::difference(z.grad(), {2}, {2, 1}) == "");
 }
 
+TEST_CASE("aligned gradients: of two losses in conflict the second gives way, also through what only the first one has", "[optim]") {
+  auto shared = leaf({0.0, 0.0}), head = leaf({0.0}), other = leaf({0.0});
+  const auto a = narrow(shared, 0, 0, 1), b = narrow(shared, 0, 1, 1);
+  // g = (1, 0 | 2 | 0), a = (-1, 1 | 0 | 3): <g, a> = -1, |g|^2 = 5, a' = a + g / 5
+  const auto conflict = align_gradients(sum(a + 2 * head), sum(b - a + 3 * other), Params{shared, head, other});
+  CHECK(conflict.projected);
+  CHECK(conflict.cosine == Approx(-1 / std::sqrt(5.0 * 11)));
+  CHECK(check::difference(shared.grad(), {2}, {1 - 1 + 0.2, 1}) == "");
+  CHECK(check::difference(head.grad(), {1}, {2 + 0.4}) == "");
+  CHECK(check::difference(other.grad(), {1}, {3}) == "");
+  const auto none = align_gradients(sum(a + b), sum(b), Params{shared});
+  CHECK(!none.projected);
+  CHECK(none.cosine == Approx(1 / std::sqrt(2.0)));
+  CHECK(check::difference(shared.grad(), {2}, {1, 2}) == "");
+  const auto nothing = align_gradients(sum(head), sum(b), Params{shared});  // a loss that does not reach
+  CHECK((!nothing.projected && nothing.cosine == 0));
+  CHECK(check::difference(shared.grad(), {2}, {0, 1}) == "");
+}
+
 TEST_CASE("clipping by value, unit-wise, and centring", "[optim]") {
   auto w = check::leaf(Tensor<double>{{3.0, 4.0}, {0.0, 0.0}, {1.0, 0.0}}), v = leaf({2.0});
   const auto reset = [&] { w.set_grad(Tensor<double>{{6.0, 8.0}, {3.0, 4.0}, {0.001, 0.0}}), v.set_grad(Tensor<double>{-9.0}); };

@@ -1,6 +1,6 @@
 // Methods around an optimiser: Lookahead, cautious steps, weight decay of three kinds, SAM and its relatives; and filters of
-// gradients between backward() and step(): Grokfast, orthogonal gradients, PCGrad. A wrapper refers to its optimiser, which must
-// outlive it, and has its own state_dict() for checkpoints.
+// gradients between backward() and step(): Grokfast, orthogonal gradients, PCGrad, aligned gradients. A wrapper refers to its
+// optimiser, which must outlive it, and has its own state_dict() for checkpoints.
 //
 //   optim::Adam adam(net, {.lr = 1e-3});
 //   optim::Lookahead opt(adam, {.k = 5});
@@ -44,6 +44,14 @@ double inner(const std::vector<P>& xs, const std::vector<P>& ys, Where at) {
   double total = 0;
   for (std::size_t i = 0; i < xs.size(); ++i) total += static_cast<double>(sum(mul(xs[i], ys[i], at), {}, false, at).item());
   return total;
+}
+/// d loss / d p of each parameter; 0 where the loss does not reach it. The graph stays.
+template <class T, class D>
+std::vector<Tensor<T, D>> gradients_or_zeros(const Tensor<T, D>& loss, const std::vector<Tensor<T, D>>& params, Where at) {
+  auto g = grad(std::vector<Tensor<T, D>>{loss}, params, GradOptions{.retain_graph = true, .allow_unused = true}, at);
+  for (std::size_t i = 0; i < params.size(); ++i)
+    if (!g[i].defined()) g[i] = zeros_like(params[i], at);
+  return g;
 }
 template <class P>
 void save_list(nn::StateDict& dict, const std::string& name, const std::vector<P>& xs) {
@@ -352,6 +360,29 @@ void orthogonalize_gradients(const std::vector<Tensor<T, D>>& params, Where at =
   }
 }
 
+/// What align_gradients found.
+struct Alignment {
+  double cosine = 0;       ///< of the two gradients over all parameters; 0 when one is 0
+  bool projected = false;  ///< they conflicted
+};
+/// Gradient surgery in which one loss gives way: if g = d main / d p and a = d auxiliary / d p conflict, <g, a> < 0, then a loses its
+/// part along g, a <- a - <g, a> / |g|^2 g; the parameters' gradients become g + a.  Yang et al., "Dual-head knowledge distillation",
+/// KDD 2025. Both gradients come from one graph; a parameter that a loss does not reach counts as 0 there.
+template <class T, class D>
+Alignment align_gradients(const Tensor<T, D>& main, const Tensor<T, D>& auxiliary, const std::vector<Tensor<T, D>>& params,
+                          Where at = Where::current()) {
+  const auto g = detail::gradients_or_zeros(main, params, at);
+  auto a = detail::gradients_or_zeros(auxiliary, params, at);
+  const NoGrad guard;
+  const double both = detail::inner(g, a, at), g2 = detail::inner(g, g, at), a2 = detail::inner(a, a, at);
+  const Alignment found{g2 > 0 && a2 > 0 ? both / std::sqrt(g2 * a2) : 0, both < 0};
+  for (std::size_t p = 0; p < params.size(); ++p) {
+    if (found.projected) sub_(a[p], mul(g[p], both / g2, at), at);
+    params[p].set_grad(add_(a[p], g[p], at));
+  }
+  return found;
+}
+
 /// Gradient surgery for several losses: each task's gradient loses its part along every other task's gradient that it conflicts
 /// with (negative inner product), in random order; the parameters' gradients become the sum.  Yu et al. 2020, algorithm 1.
 /// The losses may share their graph; a parameter that a loss does not reach counts as 0 there.
@@ -359,11 +390,7 @@ template <class T, class D>
 void pcgrad(const std::vector<Tensor<T, D>>& losses, const std::vector<Tensor<T, D>>& params, Where at = Where::current()) {
   if (losses.empty()) fail("pcgrad", "no losses", {}, "at least one", at);
   std::vector<std::vector<Tensor<T, D>>> g;
-  for (const auto& loss : losses) {
-    g.push_back(grad(std::vector<Tensor<T, D>>{loss}, params, GradOptions{.retain_graph = true, .allow_unused = true}, at));
-    for (std::size_t i = 0; i < params.size(); ++i)
-      if (!g.back()[i].defined()) g.back()[i] = zeros_like(params[i], at);
-  }
+  for (const auto& loss : losses) g.push_back(detail::gradients_or_zeros(loss, params, at));
   const NoGrad guard;
   const auto stream = generator().draw();
   std::vector<Tensor<T, D>> total;

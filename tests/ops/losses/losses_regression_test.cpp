@@ -113,6 +113,21 @@ TEST_CASE("divergences of logits: formulas, symmetry, bounds") {
   CHECK(js_logits(a, b).item() == Approx(std::log(2.0)));
   CHECK(tv_logits(a, b).item() == Approx(1));
   CHECK(check::difference(distillation_loss(x, t, 3, none), kl(softmax(t / 3, -1), softmax(x / 3, -1)) * 9) == "");
+  const auto bernoulli = [](const Double& u, const Double& v) { return sum(u * log(u / v) + (1 - u) * log((1 - u) / (1 - v)), -1); };
+  CHECK(check::difference(binary_distillation_loss(x, t, 3, none), bernoulli(sigmoid(t / 3), sigmoid(x / 3)) * 9) == "");
+  CHECK(check::difference(binary_distillation_norm_loss(x, t, 3, none), bernoulli(full_like(x, 0.5), sigmoid((x - t) / 3)) * 9) ==
+        "");
+  const auto far = from_vector<double>({900, -900}, {1, 2}), zero = zeros<double>({1, 2});  // where probabilities are 0 and 1
+  CHECK(binary_distillation_loss(far, zero, 1).item() == Approx(2 * (450 - std::log(2.0))));
+  CHECK(binary_distillation_norm_loss(far, zero, 1).item() == Approx(2 * (450 - std::log(2.0))));
+  const auto of = [](const Double& s, const Double& t, auto loss) {  // the gradient of the sum over rows
+    auto leaf = s.clone();
+    leaf.requires_grad_();
+    return grad(loss(leaf, t, 3, Reduction::sum, Where::current()), leaf);
+  };
+  const auto plain = of(x, t, binary_distillation_loss<double, Cpu>), norm = of(x, t, binary_distillation_norm_loss<double, Cpu>);
+  CHECK(check::difference(plain, 3 * (sigmoid(x / 3) - sigmoid(t / 3))) == "");
+  CHECK(check::difference(norm, 3 * (sigmoid((x - t) / 3) - 0.5)) == "");
   CHECK(check::difference(gaussian_kl(zeros<double>({2, 3}), zeros<double>({2, 3}), none), zeros<double>({2})) == "");
   CHECK(gaussian_kl(full<double>({1, 1}, 0.7), full<double>({1, 1}, std::log(0.4))).item() ==
         Approx(0.5 * (0.4 + 0.49 - 1 - std::log(0.4))));
@@ -121,6 +136,8 @@ TEST_CASE("divergences of logits: formulas, symmetry, bounds") {
   check::gradients([](const check::List& l) { return js_logits(l[0], l[1]); }, both);
   check::gradients([](const check::List& l) { return tv_logits(l[0], l[1]); }, both);
   check::gradients([](const check::List& l) { return distillation_loss(l[0], l[1]); }, both);
+  check::gradients([](const check::List& l) { return binary_distillation_loss(l[0], l[1]); }, both);
+  check::gradients([](const check::List& l) { return binary_distillation_norm_loss(l[0], l[1]); }, both);
   check::gradients([](const check::List& l) { return gaussian_kl(l[0], l[1]); }, both);
   check::gradients([](const check::List& l) { return kl_div(log_softmax(l[0], -1), softmax(l[1], -1)); }, both);
 }

@@ -2,6 +2,7 @@
 // dimension.
 #pragma once
 #include <gradus/ops/losses/common.hpp>
+#include <gradus/ops/losses/regression.hpp>
 #include <gradus/ops/softmax.hpp>
 
 namespace gradus {
@@ -57,6 +58,31 @@ Tensor<T, D> distillation_loss(const Tensor<T, D>& student, const Tensor<T, D>& 
   detail::check_positive("distillation_loss", "temperature", temperature, at);
   const auto kl = kl_logits(mul(teacher, 1 / temperature, at), mul(student, 1 / temperature, at), r, at);
   return mul(kl, temperature * temperature, at);
+}
+/// T^2 sum_k KL(Bernoulli(sigmoid(t_k / T)) || Bernoulli(sigmoid(s_k / T))), logits [..., K], the reduction over rows: each class is
+/// a question of its own, so that a constant added to a teacher's row counts, which softmax cannot see. The gradient of a row is
+/// T (sigmoid(s / T) - sigmoid(t / T)).  BinaryKL of Yang et al., "Dual-head knowledge distillation", KDD 2025.
+template <Floating T, class D>
+Tensor<T, D> binary_distillation_loss(const Tensor<T, D>& student, const Tensor<T, D>& teacher, double temperature = 2,
+                                      Reduction r = Reduction::mean, Where at = Where::current()) {
+  detail::check_same("binary_distillation_loss", "student", student, "teacher", teacher, at);
+  detail::check_positive("binary_distillation_loss", "temperature", temperature, at);
+  const auto s = mul(student, 1 / temperature, at), t = mul(teacher, 1 / temperature, at), not_s = neg(s, at), not_t = neg(t, at);
+  const auto each = add(mul(sigmoid(t, at), sub(log_sigmoid(t, at), log_sigmoid(s, at), at), at),
+                        mul(sigmoid(not_t, at), sub(log_sigmoid(not_t, at), log_sigmoid(not_s, at), at), at), at);
+  return detail::reduce_loss(mul(sum(each, {-1}, false, at), temperature * temperature, at), r, at);
+}
+/// T^2 sum_k KL(Bernoulli(1/2) || Bernoulli(sigmoid((s_k - t_k) / T))) = T^2 sum_k log cosh((s_k - t_k) / (2 T)), the reduction over
+/// rows: (s - t)^2 / 8 near 0, slope T / 2 far away, whatever the size of the teacher's logit. The gradient of a row is
+/// T (sigmoid((s - t) / T) - 1 / 2).  BinaryKL-Norm of the same paper.
+template <Floating T, class D>
+Tensor<T, D> binary_distillation_norm_loss(const Tensor<T, D>& student, const Tensor<T, D>& teacher, double temperature = 2,
+                                           Reduction r = Reduction::mean, Where at = Where::current()) {
+  detail::check_same("binary_distillation_norm_loss", "student", student, "teacher", teacher, at);
+  detail::check_positive("binary_distillation_norm_loss", "temperature", temperature, at);
+  const double half = 0.5 / temperature;
+  const auto each = log_cosh_loss(mul(student, half, at), mul(teacher, half, at), Reduction::none, at);
+  return detail::reduce_loss(mul(sum(each, {-1}, false, at), temperature * temperature, at), r, at);
 }
 /// KL(N(mean, e^{log_variance}) || N(0, 1)) = (e^v + mean^2 - 1 - v) / 2, summed over the last dimension. Kingma & Welling
 /// 2014, B.
