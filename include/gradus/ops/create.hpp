@@ -47,14 +47,17 @@ template <class T> Tensor<T> from_vector(const std::vector<T>& values, Where at 
   return from_vector(values, Shape{static_cast<int64_t>(values.size())}, at);
 }
 namespace detail {
-template <class T> Tensor<T> over(T* data, const Shape& shape, const Shape& strides, void (*deleter)(void*), void* context) {
+/// A tensor over memory of D that somebody else owns; deleter(context), where there is one, runs when the last view is gone.
+template <class T, class D = Cpu>
+Tensor<T, D> over(T* data, const Shape& shape, const Shape& strides, void (*deleter)(void*), void* context) {
   TensorImpl* t = TensorImpl::make();
-  t->dtype = dtype_of<T>;
+  t->dtype = dtype_of<T>, t->device = device_of<D>;
   t->shape = shape, t->strides = strides, t->numel = shape.numel();
   t->contiguous = gradus::is_contiguous(shape, strides);
   t->storage = Storage::wrap(data, static_cast<std::size_t>(t->numel) * sizeof(T), deleter, context);
+  t->storage->device = device_of<D>;
   t->data = data;
-  return Tensor<T>(Ref<TensorImpl>::adopt(t));
+  return Tensor<T, D>(Ref<TensorImpl>::adopt(t));
 }
 }  // namespace detail
 /// A tensor over memory that the caller owns; nothing is copied, and the memory must outlive the tensor and its views.
