@@ -137,7 +137,7 @@ int reproduce(const app::Args& args, const Options& o) {
 
   std::map<std::string, std::vector<std::vector<Run>>> runs;  // of a study: [method][seed]
   app::Table table;
-  table.columns = {"study", "method", "accuracy %", "auxiliary head %", "top 5 %", "steps of the last epoch that gave way"};
+  table.columns = {"study", "method", "accuracy %", "auxiliary head %", "top 5 %", "GA: last epoch"};
   for (const Study& s : list) {
     const Task& task = tasks[s.task];
     const Teacher<D>& teacher = teach(s);
