@@ -20,4 +20,27 @@ if [[ $how == package ]]; then grep -q "^gradus_DIR:PATH=$work/prefix" "$work/bu
 cmake --build "$work/build"
 "$work/build/mine" | tee "$work/output"
 # The loss falls below a hundredth of where it began.
-awk '/loss/ { if (!n++) first = $NF; last = $NF } END { exit !(n > 2 && last < first / 100) }' "$work/output"
+falls() { awk '/loss/ { if (!n++) first = $NF; last = $NF } END { exit !(n > 2 && last < first / 100) }' "$1"; }
+falls "$work/output"
+
+# The installed library for another build system, under other flags than ours.
+if [[ $how == package ]] && command -v pkg-config >/dev/null; then
+  pc=$(find "$work/prefix" -name gradus.pc)
+  export PKG_CONFIG_PATH=${pc%/*}
+  [[ $(pkg-config --modversion gradus) == $(sed -n 's/.*GRADUS_VERSION_STRING "\(.*\)".*/\1/p' "$root/include/gradus/core/config.hpp") ]]
+  # shellcheck disable=SC2046
+  "${CXX:-c++}" -std=c++2b -O1 -Wall -Wextra -Wconversion -Werror $(pkg-config --cflags gradus) "$work/mine/main.cpp" -o "$work/by_pkg_config" \
+    $(pkg-config --libs gradus)
+  "$work/by_pkg_config" >"$work/output_pkg_config"
+  falls "$work/output_pkg_config"
+  # The Debian package has what was installed.
+  if command -v cpack >/dev/null && command -v dpkg-deb >/dev/null; then
+    (cd "$build" && cpack -G DEB -B "$work/deb" >"$work/cpack.log")
+    deb=("$work"/deb/libgradus-dev_*.deb)
+    dpkg-deb -I "${deb[0]}" | grep -q "^ Package: libgradus-dev"
+    dpkg-deb -c "${deb[0]}" >"$work/deb.list"
+    for file in include/gradus.hpp include/gradus/debug/gdb.py libgradus.a cmake/gradus/gradusConfig.cmake pkgconfig/gradus.pc gradus/cpu/gradus.cpp; do
+      grep -q "/usr/.*$file\$" "$work/deb.list" || { echo "not in the package: $file"; exit 1; }
+    done
+  fi
+fi
