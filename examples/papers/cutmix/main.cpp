@@ -1,10 +1,11 @@
-// S. Yun, D. Han, S. J. Oh, S. Chun, J. Choe, Y. Yoo, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
-// Features", ICCV 2019, arXiv:1905.04899.
+// S. Yun, D. Han, S. J. Oh, S. Chun, J. Choe, Y. Yoo, "CutMix: Regularization Strategy to Train Strong Classifiers with
+// Localizable Features", ICCV 2019, arXiv:1905.04899.
 //
-// Claim: pasting a random rectangle of another training picture and mixing the labels by its area makes classifiers more accurate,
-// better calibrated and less dependent on single parts of the picture than plain training, Cutout or Mixup.
+// Claim: pasting a random rectangle of another training picture and mixing the labels by its area makes classifiers more
+// accurate, better calibrated and less dependent on single parts of the picture than plain training, Cutout or Mixup.
 //
-// Differs from the paper: 1,000 pictures of Fashion-MNIST and a small network, so that it over-fits, unless --paper; see README.md.
+// Differs from the paper: 1,000 pictures of Fashion-MNIST and a small network, so that it over-fits, unless --paper; see
+// README.md.
 #include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
 #include <gradus/app/report.hpp>
@@ -25,8 +26,8 @@ constexpr uint64_t kMixing = 0x6375746d6978;  // the mixing's streams: seed ^ th
 
 /// One epoch; false when it was interrupted.
 template <class D, class Opt>
-bool train_epoch(Net<float, D>& net, Opt& opt, Pictures& pictures, Mixing mixing, const MixOptions& o, uint64_t seed, uint64_t& step,
-                 const std::function<void()>& after) {
+bool train_epoch(Net<float, D>& net, Opt& opt, Pictures& pictures, Mixing mixing, const MixOptions& o, uint64_t seed,
+                 uint64_t& step, const std::function<void()>& after) {
   for (auto& batch : pictures) {
     if (app::interrupted()) return false;
     opt.zero_grad();
@@ -78,7 +79,8 @@ io::Image picture(const Tensor<float>& x, int64_t n, const Scale& s, const Tenso
           const auto h = static_cast<double>(heat.data()[(n * H + y) * W + j]);
           v = 0.5 * v + 0.5 * (c == 0 ? h : c == 2 ? 1 - h : 0);
         }
-        image.at(static_cast<int>(y), static_cast<int>(j), c) = static_cast<uint8_t>(std::lround(255 * std::clamp(v, 0.0, 1.0)));
+        image.at(static_cast<int>(y), static_cast<int>(j), c) =
+            static_cast<uint8_t>(std::lround(255 * std::clamp(v, 0.0, 1.0)));
       }
   return image;
 }
@@ -95,10 +97,12 @@ app::ImageGrid mixed_sheet(const data::Batch<float>& batch, const Data& d, const
     if (method == "Mixup") m = data::mixup(x, p.mix.box.alpha, {3, 0});
     grid.row_names.push_back(method);
     for (int64_t i = 0; i < n; ++i) {
-      if (method == "CutMix") x = batch.x.clone(), m = data::cutmix(x, p.mix.box, {3, static_cast<uint64_t>(i)});  // a box a column
+      if (method == "CutMix")
+        x = batch.x.clone(), m = data::cutmix(x, p.mix.box, {3, static_cast<uint64_t>(i)});  // a box a column
       std::string label = name(i);
       if (!m.partner.empty())
-        label += " " + app::figure(m.lambda, 2) + "\n" + name(m.partner[static_cast<std::size_t>(i)]) + " " + app::figure(1 - m.lambda, 2);
+        label += " " + app::figure(m.lambda, 2) + "\n" + name(m.partner[static_cast<std::size_t>(i)]) + " " +
+                 app::figure(1 - m.lambda, 2);
       grid.add(picture(x, i, d.scale), label);
     }
   }
@@ -131,7 +135,8 @@ int reproduce(const app::Args& args, const Options& o) {
       uint64_t step = 0;
       for (int64_t epoch = 0; epoch < q.epochs && !app::interrupted(); ++epoch) {
         opt.set_lr(q.lr_at(epoch));
-        train_epoch(net, opt, train, mixing, q.mix, seed, step, [&] { progress.step(method + ", seed " + std::to_string(seed)); });
+        train_epoch(net, opt, train, mixing, q.mix, seed, step,
+                    [&] { progress.step(method + ", seed " + std::to_string(seed)); });
         if ((epoch + 1) % std::max<int64_t>(1, q.epochs / 5) == 0) {
           run.epochs.push_back(static_cast<double>(epoch + 1));
           run.curve.push_back(100 * accuracy(net, test, [](const auto& x) { return x; }));
@@ -144,9 +149,14 @@ int reproduce(const app::Args& args, const Options& o) {
       run.train_accuracy = accuracy(net, seen, [](const auto& x) { return x; });
       if (q.canvas) run.localised = localisation(net, test, d.test_boxes, o.threshold);
       const Figures& f = run.test;
-      for (const auto& [name, v] : std::vector<std::pair<std::string, double>>{
-               {"train", run.train_accuracy}, {"test", f.accuracy}, {"NLL", f.nll}, {"ECE", f.ece}, {"centre black", f.centre},
-               {"border black", f.border}, {"FGSM", f.fgsm}, {"top 2 of halves", f.top_two}})
+      for (const auto& [name, v] : std::vector<std::pair<std::string, double>>{{"train", run.train_accuracy},
+                                                                               {"test", f.accuracy},
+                                                                               {"NLL", f.nll},
+                                                                               {"ECE", f.ece},
+                                                                               {"centre black", f.centre},
+                                                                               {"border black", f.border},
+                                                                               {"FGSM", f.fgsm},
+                                                                               {"top 2 of halves", f.top_two}})
         metrics.add(method, name, v);
       if (q.canvas) metrics.add(method, "localised", run.localised);
       runs[k].push_back(run);
@@ -168,7 +178,8 @@ int reproduce(const app::Args& args, const Options& o) {
   const BoxStatistics s28 = box_statistics(28, draws, 1), s32 = box_statistics(32, draws, 2);
   metrics.check("28 x 28: |mean lambda - 0.7039|", std::abs(s28.lambda - 0.7039), "<=", slack);
   metrics.check("32 x 32: |mean lambda - 0.7007|", std::abs(s32.lambda - 0.7007), "<=", slack);
-  metrics.check("28 x 28: |share of empty boxes - 4 / 28^2|", std::abs(s28.empty - 4.0 / 784), "<=", slack > 0.003 ? 0.002 : 0.0008);
+  metrics.check("28 x 28: |share of empty boxes - 4 / 28^2|", std::abs(s28.empty - 4.0 / 784),
+                "<=", slack > 0.003 ? 0.002 : 0.0008);
   if (!d.train) metrics.check("p = 0: largest difference from plain training", distance_at_p_0<D>(d, p, args.seed), "==", 0);
   const bool both = !metrics.values("none", "test").empty() && !metrics.values("CutMix", "test").empty();
   const auto gain = [&](const char* metric) { return metrics.mean("CutMix", metric).mean - metrics.mean("none", metric).mean; };
@@ -210,14 +221,19 @@ int reproduce(const app::Args& args, const Options& o) {
   const auto set = training_set(d, q, args.seed);
   auto pictures = loader(set, d.train, d, q, true, args.seed);
   app::Report report("CutMix");
-  report.citation("S. Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features, ICCV 2019",
-                  "https://arxiv.org/abs/1905.04899")
-      .claim("Pasting a rectangle of another picture and mixing the labels by its area gives more accurate, better calibrated "
-             "classifiers that use the whole object.");
+  report
+      .citation(
+          "S. Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features, ICCV 2019",
+          "https://arxiv.org/abs/1905.04899")
+      .claim(
+          "Pasting a rectangle of another picture and mixing the labels by its area gives more accurate, better calibrated "
+          "classifiers that use the whole object.");
   if (both)
-    report.key("test accuracy, CutMix", app::figure(100 * metrics.mean("CutMix", "test").mean, 3) + " %",
-               "plain training: " + app::figure(100 * metrics.mean("none", "test").mean, 3) + " %")
-        .key("NLL, CutMix", app::figure(metrics.mean("CutMix", "NLL"), 3), "plain training: " + app::figure(metrics.mean("none", "NLL"), 3))
+    report
+        .key("test accuracy, CutMix", app::figure(100 * metrics.mean("CutMix", "test").mean, 3) + " %",
+             "plain training: " + app::figure(100 * metrics.mean("none", "test").mean, 3) + " %")
+        .key("NLL, CutMix", app::figure(metrics.mean("CutMix", "NLL"), 3),
+             "plain training: " + app::figure(metrics.mean("none", "NLL"), 3))
         .key("both classes of halves found", app::figure(100 * metrics.mean("CutMix", "top 2 of halves").mean, 3) + " %",
              "plain training: " + app::figure(100 * metrics.mean("none", "top 2 of halves").mean, 3) + " %");
   report.table(metrics.table(), "Mean ± standard deviation over the seeds; shares of test pictures unless it says train")
@@ -236,10 +252,13 @@ int main(int argc, char** argv) {
   std::vector<std::string> methods;
   for (const auto& [name, mixing] : kMethods) methods.push_back(name);
   const app::Args args = app::parse_args(
-      argc, argv, {"cutmix", "Yun et al. 2019: a rectangle of another picture, labels mixed by its area"}, {.seeds = 3}, [&](CLI::App& cli) {
+      argc, argv, {"cutmix", "Yun et al. 2019: a rectangle of another picture, labels mixed by its area"}, {.seeds = 3},
+      [&](CLI::App& cli) {
         cli.add_option("--dataset", o.dataset, "pictures; folder: DIR/train and DIR/val with a folder for each class")
             ->check(CLI::IsMember({"fashion-mnist", "mnist", "cifar10", "cifar100", "folder"}));
-        cli.add_option("--methods", o.methods, "what to train with, separated by commas")->delimiter(',')->check(CLI::IsMember(methods));
+        cli.add_option("--methods", o.methods, "what to train with, separated by commas")
+            ->delimiter(',')
+            ->check(CLI::IsMember(methods));
         cli.add_option("--net", o.net, "network")->check(CLI::IsMember({"small", "pyramidnet", "resnet50"}));
         cli.add_option("--channels", o.channels, "c of the small network")->check(CLI::Range(1, 1024));
         cli.add_option("--depth", o.depth, "layers of PyramidNet, 9 n + 2 (6 n + 2 with --basic)")->check(CLI::Range(8, 2000));
@@ -249,7 +268,8 @@ int main(int argc, char** argv) {
         cli.add_option("--test", o.test, "test pictures")->check(CLI::Range(10, 100000));
         cli.add_option("--epochs", o.epochs, "passes over the pictures")->check(CLI::Range(1, 10000));
         cli.add_option("--batch", o.batch, "pictures a step")->check(CLI::Range(2, 65536));
-        cli.add_option("--lr", o.lr, "learning rate, a tenth after 1/2 and after 3/4 of the epochs")->check(CLI::PositiveNumber);
+        cli.add_option("--lr", o.lr, "learning rate, a tenth after 1/2 and after 3/4 of the epochs")
+            ->check(CLI::PositiveNumber);
         cli.add_option("--wd", o.decay, "weight decay")->check(CLI::NonNegativeNumber);
         cli.add_option("--crop", o.crop, "pad by this many pixels and crop")->check(CLI::Range(0, 64));
         cli.add_option("--p", o.p, "probability that a step mixes (0.5; of ImageNet 1)")->check(CLI::Range(0.0, 1.0));

@@ -2,7 +2,8 @@
 //
 //   x~ = M x + (1 - M) x_pi,  M = 0 in a box       loss = lambda CE(f(x~), y) + (1 - lambda) CE(f(x~), y_pi)       (equation 1)
 //
-// One box, one lambda and one permutation pi a batch; lambda is 1 - the box's part of the picture after the border has cut the box.
+// One box, one lambda and one permutation pi a batch; lambda is 1 - the box's part of the picture after the border has cut the
+// box.
 #pragma once
 #include <map>
 #include <string>
@@ -43,10 +44,11 @@ Tensor<T, D> mixed_loss(const Tensor<T, D>& o, const Tensor<int64_t, D>& y, cons
   return lambda * cross_entropy(o, y) + (1 - lambda) * cross_entropy(o, y_pi);
 }
 
-/// The loss of one step. Everything random about the mixing is a function of `stream`, which no weight, no order of pictures and no
-/// mirroring draws from: with p = 0 CutMix is plain training bit for bit.
+/// The loss of one step. Everything random about the mixing is a function of `stream`, which no weight, no order of pictures
+/// and no mirroring draws from: with p = 0 CutMix is plain training bit for bit.
 template <class D>
-Tensor<float, D> step_loss(const Net<float, D>& net, data::Batch<float> batch, Mixing mixing, const MixOptions& o, RandomStream stream) {
+Tensor<float, D> step_loss(const Net<float, D>& net, data::Batch<float> batch, Mixing mixing, const MixOptions& o,
+                           RandomStream stream) {
   const auto y = batch.t.template to<D>();
   data::Draws draws(stream, 1);  // number 0 is the box's
   const bool mix = mixing == Mixing::mixup || ((mixing == Mixing::cutmix || mixing == Mixing::feature) && draws.chance(o.p));
@@ -82,7 +84,8 @@ inline BoxStatistics box_statistics(int64_t side, int64_t n, uint64_t seed) {
   return s;
 }
 
-// -- figures of a trained network ----------------------------------------------------------------------------------------------
+// -- figures of a trained network
+// ----------------------------------------------------------------------------------------------
 
 /// Mean and deviation of each channel: normalised pictures are (value - mean) / deviation.
 struct Scale {
@@ -119,7 +122,8 @@ inline Tensor<float> half_and_half(const Tensor<float>& x) {
 }
 /// Goodfellow et al. 2015: x + eps sign(d CE / dx), pixels kept in [0, 1].
 template <class D>
-Tensor<float, D> fgsm(const Net<float, D>& net, const Tensor<float, D>& x0, const Tensor<int64_t, D>& t, double eps, const Scale& scale) {
+Tensor<float, D> fgsm(const Net<float, D>& net, const Tensor<float, D>& x0, const Tensor<int64_t, D>& t, double eps,
+                      const Scale& scale) {
   const auto x = x0.detach().requires_grad_();
   const auto g = grad(cross_entropy(net(x), t), x);
   const int64_t C = x.size(1);
@@ -202,7 +206,8 @@ Figures figures(Net<float, D>& net, Pictures& pictures, const Scale& scale, int6
   return f;
 }
 
-// -- weakly supervised localisation -----------------------------------------------------------------------------------------------
+// -- weakly supervised localisation
+// -----------------------------------------------------------------------------------------------
 
 /// Pictures at random places of black canvases, and the boxes around what is brighter than black there.
 struct Canvases {
@@ -231,7 +236,8 @@ inline Canvases on_canvases(const data::ImageSet& from, int64_t side, uint64_t s
   }
   return c;
 }
-/// Share of pictures, in the order of `boxes`, whose class is right and whose map's box has an IoU of at least 1/2 with the true one.
+/// Share of pictures, in the order of `boxes`, whose class is right and whose map's box has an IoU of at least 1/2 with the
+/// true one.
 template <class D>
 double localisation(Net<float, D>& net, Pictures& pictures, const std::vector<Box>& boxes, double threshold) {
   nn::eval(net);

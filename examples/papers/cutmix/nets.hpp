@@ -1,7 +1,8 @@
 // The networks of Yun et al. 2019: PyramidNet for 32 x 32 pictures, ResNet-50 for ImageNet, and a small one for 28 x 28.
 //
-// Each is four stages, then the mean over the pixels and a linear layer. Feature CutMix mixes in front of one of the stages; the
-// maps A behind the last one and the linear layer's weights w give class activation maps, CAM_k(u, v) = sum_c w_kc A_c(u, v).
+// Each is a list of stages, then the mean over the pixels and a linear layer. Feature CutMix mixes in front of one of the first
+// four stages; the maps A behind the last one and the linear layer's weights w give class activation maps, CAM_k(u, v) = sum_c
+// w_kc A_c(u, v).
 #pragma once
 #include <functional>
 #include <string>
@@ -21,8 +22,8 @@ nn::Conv2d<T, D> convolution(int64_t in, int64_t out, int64_t kernel, int64_t st
   return conv;
 }
 
-/// Han, Kim, Kim 2017: BN - conv - BN - ReLU - conv - ... - BN, of 3 x 3, 3 x 3 or (bottleneck) 1 x 1, 3 x 3, 1 x 1 to 4 times the
-/// channels. The shortcut is a mean over 2 x 2 where the stride is 2, and zeros for the channels that are missing.
+/// Han, Kim, Kim 2017: BN - conv - BN - ReLU - conv - ... - BN, of 3 x 3, 3 x 3 or (bottleneck) 1 x 1, 3 x 3, 1 x 1 to 4 times
+/// the channels. The shortcut is a mean over 2 x 2 where the stride is 2, and zeros for the channels that are missing.
 template <class T, class D>
 struct PyramidBlock {
   using value_type = T;
@@ -185,8 +186,8 @@ Tensor<T, D> class_activation_maps(const Net<T, D>& net, const Tensor<T, D>& x, 
   const auto w = index_select(net.fc.weight, 0, classes);  // [B, C]
   const auto cam = sum(A * reshape(w, {w.size(0), w.size(1), 1, 1}), {1}, true);
   const auto lo = amin(cam, {2, 3}, true), range = amax(cam, {2, 3}, true) - lo;
-  return squeeze(
-      interpolate((cam - lo) / (range + 1e-12), {.size = {x.size(2), x.size(3)}, .mode = InterpolateMode::linear}), 1);
+  return squeeze(interpolate((cam - lo) / (range + 1e-12), {.size = {x.size(2), x.size(3)}, .mode = InterpolateMode::linear}),
+                 1);
 }
 
 /// Rows y0 ... y1 - 1 and columns x0 ... x1 - 1.

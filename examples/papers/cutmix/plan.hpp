@@ -24,8 +24,8 @@ struct Options {
   std::string box = "uniform", label = "area";
   /// Any option that changes what is trained: the bounds of the checks are for the runs as they come.
   bool own() const {
-    return dataset || net || !methods.empty() || images || test || epochs || channels || depth || widening || crop || batch || lr ||
-           decay || p || basic || wsol || alpha != 1 || box != "uniform" || label != "area";
+    return dataset || net || !methods.empty() || images || test || epochs || channels || depth || widening || crop || batch ||
+           lr || decay || p || basic || wsol || alpha != 1 || box != "uniform" || label != "area";
   }
 };
 
@@ -66,7 +66,9 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   if (paper && imagenet) p.drops = {p.epochs / 4, p.epochs / 2, 3 * p.epochs / 4};
   p.mix.p = o.p.value_or(imagenet ? 1.0 : 0.5);
   p.mix.box = {o.alpha,
-               o.box == "centre" ? data::CutMixBox::gaussian : o.box == "fixed" ? data::CutMixBox::fixed : data::CutMixBox::uniform,
+               o.box == "centre"  ? data::CutMixBox::gaussian
+               : o.box == "fixed" ? data::CutMixBox::fixed
+                                  : data::CutMixBox::uniform,
                p.net.side / 2};
   p.mix.label = o.label == "onehot" ? Label::onehot : o.label == "half" ? Label::half : Label::area;
   p.mix.hole = p.net.side / 2;
@@ -119,11 +121,12 @@ inline data::ImageSet training_set(const Data& d, const Plan& p, uint64_t seed) 
   auto set = p.images < d.set.train.size() ? data::balanced_subset(d.set.train, p.images, seed) : d.set.train;
   return p.canvas ? on_canvases(set, p.canvas, seed + 2).set : set;
 }
-inline Pictures loader(const data::ImageSet& set, const std::optional<data::ImageFolder>& folder, const Data& d, const Plan& p, bool train,
-                       uint64_t seed) {
+inline Pictures loader(const data::ImageSet& set, const std::optional<data::ImageFolder>& folder, const Data& d, const Plan& p,
+                       bool train, uint64_t seed) {
   const data::LoaderOptions o{.batch = train ? p.batch : 250, .shuffle = train, .seed = seed, .threads = folder ? 8 : 0};
   std::vector<data::Transform> list;
-  if (train && folder) list = {data::random_resized_crop(), data::flip_horizontal(), data::colour_jitter(0.4, 0.4, 0.4), data::lighting(0.1)};
+  if (train && folder)
+    list = {data::random_resized_crop(), data::flip_horizontal(), data::colour_jitter(0.4, 0.4, 0.4), data::lighting(0.1)};
   if (train && !folder && p.crop > 0) list.push_back(data::random_crop(p.crop));
   if (train && !folder) list.push_back(data::flip_horizontal());
   list.push_back(data::normalise(d.scale.mean, d.scale.deviation));
@@ -138,16 +141,19 @@ inline void print_plan(const app::Args& args, const Options& o) {
   auto copy = net;
   const auto n = static_cast<double>(nn::parameter_count(copy)), B = static_cast<double>(p.batch);
   app::Table t;
-  t.columns = {"methods", "seeds", "net", "parameters", "MFLOP a picture, forwards", "pictures", "epochs", "steps", "PFLOP of all runs", "MB"};
+  t.columns = {"methods",  "seeds",  "net",   "parameters",        "MFLOP a picture, forwards",
+               "pictures", "epochs", "steps", "PFLOP of all runs", "MB"};
   std::string methods;
   for (const auto& m : p.methods) methods += (methods.empty() ? "" : ", ") + m;
   const double runs = static_cast<double>(p.methods.size()) * args.seeds;
   const double all = 6 * net.madds * static_cast<double>(p.images * p.epochs) * runs;  // backwards costs twice as much
   const double bytes = 4 * (3 * n + 3 * net.activations * B);  // weights, gradients, momentum; conv, BN and ReLU of each layer
-  t.row({methods, std::to_string(args.seeds), p.net.kind, app::plain(n), app::figure(2 * net.madds / 1e6, 4), std::to_string(p.images),
-         std::to_string(p.epochs), std::to_string(p.steps()), app::figure(all / 1e15, 3), app::figure(bytes / 1048576, 3)});
+  t.row({methods, std::to_string(args.seeds), p.net.kind, app::plain(n), app::figure(2 * net.madds / 1e6, 4),
+         std::to_string(p.images), std::to_string(p.epochs), std::to_string(p.steps()), app::figure(all / 1e15, 3),
+         app::figure(bytes / 1048576, 3)});
   std::cout << t.text() << "Data: " << p.dataset
-            << ". fashion-mnist and mnist: four IDX files; cifar10 and cifar100: the binary version; folder: DIR/train/CLASS/*.jpg and "
+            << ". fashion-mnist and mnist: four IDX files; cifar10 and cifar100: the binary version; folder: "
+               "DIR/train/CLASS/*.jpg and "
                "DIR/val/CLASS/*.jpg.\n";
 }
 

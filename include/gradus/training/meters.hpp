@@ -160,8 +160,8 @@ double top_k_accuracy(const Tensor<T>& scores, const Tensor<int64_t>& targets, i
   return static_cast<double>(right) / static_cast<double>(t.size());
 }
 
-/// Rows of logits [N, C] in host memory: sum over bins of (rows in it / N) |accuracy in it - mean confidence in it|, the confidence being the
-/// largest softmax probability, bins of equal width ((k - 1) / bins, k / bins]. Guo et al. 2017, eq. 5.
+/// Rows of logits [N, C] in host memory: sum over bins of (rows in it / N) |accuracy in it - mean confidence in it|. The confidence is
+/// the largest softmax probability, the bins have equal width: ((k - 1) / bins, k / bins]. Guo et al. 2017, eq. 5.
 template <class T>
 double expected_calibration_error(const Tensor<T>& logits, const Tensor<int64_t>& targets, int64_t bins = 15, Where at = Where::current()) {
   if (logits.rank() != 2 || logits.shape()[1] < 1 || targets.numel() != logits.shape()[0] || targets.numel() < 1 || bins < 1)
