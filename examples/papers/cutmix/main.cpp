@@ -144,8 +144,7 @@ int reproduce(const app::Args& args, const Options& o) {
       }
       if (app::interrupted()) break;
       run.test = figures(net, test, d.scale, q.net.side, q.net.classes);
-      auto plain = q;  // training pictures without mirroring
-      auto seen = loader(set, d.train, d, plain, false, 0);
+      auto seen = loader(set, d.train, d, q, false, 0);  // training pictures without mirroring
       run.train_accuracy = accuracy(net, seen, [](const auto& x) { return x; });
       if (q.canvas) run.localised = localisation(net, test, d.test_boxes, o.threshold);
       const Figures& f = run.test;

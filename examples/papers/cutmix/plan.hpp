@@ -82,13 +82,16 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
 struct Data {
   data::MnistLike set;
   std::optional<data::ImageFolder> train, test;
-  std::vector<Box> train_boxes, test_boxes;  ///< of --wsol
+  std::vector<Box> test_boxes;  ///< of --wsol
   Scale scale;
   std::vector<std::string> names;
 };
 inline Data load(const app::Args& args, const Plan& p) {
   Data d;
   if (p.dataset == "folder") {
+    if (p.canvas)
+      fail("--wsol", "pictures in folders are not laid on canvases", {{"--dataset", p.dataset}}, "another data set",
+           Where::current());
     if (args.data.empty()) fail("--dataset folder", "no folder", {}, "--data DIR with DIR/train and DIR/val", Where::current());
     d.train = data::image_folder(std::filesystem::path(args.data) / "train");
     d.test = data::image_folder(std::filesystem::path(args.data) / "val");
