@@ -80,3 +80,9 @@ TEST_CASE("sampling at points: every mode, both scatters") {
   }
   CHECK(on_both([](const auto& v) { return affine_grid(v[0], {2, 1, 3, 4}); }, List{uniform({2, 2, 3})}) == "");
 }
+
+TEST_CASE("a box pasted into feature maps") {
+  const List x{uniform({2, 3, 7, 6}), uniform({2, 3, 7, 6}, -1, 1, 2)};
+  CHECK(on_both([](const auto& v) { return square(paste_box(v[0], v[1], 2, 5, 0, 4)); }, x) == "");
+  CHECK(check::unequal(paste_box(x[0].to<Cuda>(), x[1].to<Cuda>(), 2, 5, 0, 4), paste_box(x[0], x[1], 2, 5, 0, 4)) == "");
+}

@@ -190,3 +190,37 @@ TEST_CASE("Mixup and CutMix: pixels and targets agree", "[data]") {
   CHECK(check::missing(check::error_of([&] { data::mixup(y, 0, {1, 1}); }), {"mixup", "alpha"}) == "");
   CHECK(check::missing(check::error_of([&] { data::mixed_targets(t, m, 3); }), {"mixed_targets", "3", "0 to 2"}) == "");
 }
+
+TEST_CASE("CutMix: kinds of boxes, drawn apart from the pixels") {
+  double deviation[2] = {};
+  for (uint64_t k = 0; k < 400; ++k) {
+    const auto fixed = data::draw_cutmix(3, 20, 30, {1, data::CutMixBox::fixed, 6}, {7, k});
+    CHECK((fixed.y1 - fixed.y0 <= 6 && fixed.x1 - fixed.x0 <= 6 && fixed.y0 >= 0 && fixed.x1 <= 30));
+    CHECK(fixed.lambda >= 1 - 36.0 / 600);
+    for (const bool gaussian : {false, true}) {
+      const auto m = data::draw_cutmix(3, 20, 30, {1, gaussian ? data::CutMixBox::gaussian : data::CutMixBox::uniform}, {7, k});
+      CHECK(m.lambda == 1 - static_cast<double>((m.y1 - m.y0) * (m.x1 - m.x0)) / 600);
+      deviation[gaussian] += std::abs(static_cast<double>(m.y0 + m.y1) / 2 - 10) + std::abs(static_cast<double>(m.x0 + m.x1) / 2 - 15);
+    }
+  }
+  CHECK(deviation[1] < 0.9 * deviation[0]);  // nearer to the middle
+  CHECK(data::draw_cutmix(2, 0, 5, {}, {1, 1}).lambda == 1);
+  CHECK(check::missing(check::error_of([] { data::draw_cutmix(2, 4, 4, {.alpha = 0}, {1, 1}); }), {"cutmix", "alpha"}) == "");
+  Tensor<float> flat(Shape{4, 4});
+  CHECK(check::missing(check::error_of([&] { data::cutmix(flat, 1, {1, 1}); }), {"cutmix", "[4, 4]", "[B, C, H, W]"}) == "");
+}
+
+TEST_CASE("lighting moves every pixel of a colour alike") {
+  const auto x = check::uniform<float>({1, 3, 4, 4}, 0, 1);
+  double first = 0;
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
+    const auto y = values(data::lighting(0.1), x, seed);
+    const auto from = x.to_vector();
+    for (std::size_t i = 0; i < 48; i += 5) CHECK(y[i] - from[i] == Approx(y[i / 16 * 16] - from[i / 16 * 16]).margin(1e-6));
+    first += (y[0] - from[0]) * (y[0] - from[0]) / 2000;
+  }
+  const double l[3] = {0.2175 * 0.5675, 0.0188 * 0.7192, 0.0045 * 0.4009};
+  CHECK(std::sqrt(first) == Approx(0.1 * std::sqrt(l[0] * l[0] + l[1] * l[1] + l[2] * l[2])).epsilon(0.06));
+  const auto grey = check::uniform<float>({1, 1, 4, 4}, 0, 1);
+  CHECK(values(data::lighting(0.1), grey) == grey.to_vector());
+}

@@ -58,3 +58,17 @@ TEST_CASE("patches and back") {
   CHECK(check::missing(check::error_of([&] { patchify(x, 3, 3); }), {"patchify", "[2, 3, 4, 6]"}) == "");
   CHECK(check::contains(check::error_of([&] { unpatchify(x, 2, 2, 2, 2); }), "unpatchify"));
 }
+
+TEST_CASE("a box of one tensor pasted into another") {
+  const auto x = check::uniform({2, 3, 4, 5}), source = check::uniform({2, 3, 4, 5}, -1, 1, 2);
+  const auto y = paste_box(x, source, 1, 3, 2, 5);
+  for (int64_t i = 0; i < 4; ++i)
+    for (int64_t j = 0; j < 5; ++j) CHECK(y(1, 2, i, j).item() == (i >= 1 && i < 3 && j >= 2 ? source : x)(1, 2, i, j).item());
+  CHECK(paste_box(x, source, 0, 4, 0, 5).to_vector() == source.to_vector());
+  CHECK(paste_box(x, source, 2, 2, 0, 5).to_vector() == x.to_vector());
+  check::gradients([](const check::List& v) { return square(paste_box(v[0], v[1], 0, 2, 1, 3)); },
+                   check::List{check::uniform({1, 2, 3, 4}), check::uniform({1, 2, 3, 4}, -1, 1, 2)});
+  CHECK(check::missing(check::error_of([&] { paste_box(x, source, 1, 5, 0, 5); }),
+                       {"paste_box", "1 to 5", "[2, 3, 4, 5]", "y1 <= H"}) == "");
+  CHECK(check::contains(check::error_of([&] { paste_box(x, narrow(source, 0, 0, 1), 0, 1, 0, 1); }), "one shape"));
+}

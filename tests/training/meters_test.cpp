@@ -38,6 +38,17 @@ TEST_CASE("means, confusion matrices, top-k", "[training]") {
   CHECK(check::missing(check::error_of([&] { top_k_accuracy(Tensor<float>{{1, 2}}, Tensor<int64_t>{0}, 3); }), {"top_k_accuracy", "1 <= k <= C"}) == "");
 }
 
+TEST_CASE("expected calibration error", "[training]") {
+  const auto row = [](double p) { return static_cast<float>(std::log(p / (1 - p))); };  // two classes: the first has probability p
+  const Tensor<float> logits{{row(0.9), 0}, {row(0.9), 0}, {row(0.9), 0}, {row(0.6), 0}};
+  // Bin of 0.9: 3 rows, 2 right; bin of 0.6: 1 row, right.
+  CHECK(expected_calibration_error(logits, Tensor<int64_t>{0, 0, 1, 0}, 10) == Approx(0.75 * (0.9 - 2.0 / 3) + 0.25 * 0.4).margin(1e-6));
+  CHECK(expected_calibration_error(logits, Tensor<int64_t>{0, 0, 1, 0}, 1) == Approx(0.825 - 0.75).margin(1e-6));
+  CHECK(expected_calibration_error(Tensor<float>{{100, -100}}, Tensor<int64_t>{0}) == 0);
+  CHECK(check::missing(check::error_of([&] { expected_calibration_error(logits, Tensor<int64_t>{0}); }),
+                       {"expected_calibration_error", "[4, 2]", "targets [N]"}) == "");
+}
+
 TEST_CASE("early stopping", "[training]") {
   EarlyStopping stop({.patience = 2, .min_delta = 0.1});
   CHECK(stop.report(1));

@@ -246,6 +246,22 @@ inline Transform gaussian_noise(double deviation, Where at = Where::current()) {
     for (int64_t i = 0; i < p.numel(); ++i) p.data[i] += static_cast<float>(deviation * d.normal());
   };
 }
+/// Adds sum_k a_k l_k v_k to every pixel of a colour picture: l and v are the principal values and directions of the colours of ImageNet,
+/// a ~ N(0, deviation^2). Krizhevsky, Sutskever, Hinton 2012, section 4.1; grey pictures stay.
+inline Transform lighting(double deviation = 0.1, Where at = Where::current()) {
+  detail::check_at_least("lighting", "deviation", deviation, 0, at);
+  return [=](const Picture& p, Draws& d) {
+    if (p.C != 3) return;
+    constexpr double l[3] = {0.2175, 0.0188, 0.0045};
+    constexpr double v[3][3] = {{-0.5675, 0.7192, 0.4009}, {-0.5808, -0.0045, -0.8140}, {-0.5836, -0.6948, 0.4203}};  // [channel][k]
+    double a[3];
+    for (double& k : a) k = deviation * d.normal();
+    for (int64_t c = 0; c < 3; ++c) {
+      const auto add = static_cast<float>(a[0] * l[0] * v[c][0] + a[1] * l[1] * v[c][1] + a[2] * l[2] * v[c][2]);
+      for (int64_t i = 0; i < p.H * p.W; ++i) p.data[c * p.H * p.W + i] += add;
+    }
+  };
+}
 /// (value - mean) / deviation, channel by channel; one number serves all channels.
 inline Transform normalise(std::vector<double> mean, std::vector<double> deviation, Where at = Where::current()) {
   return [=](const Picture& p, Draws&) {
@@ -377,20 +393,23 @@ struct Mix {
   int64_t y0 = 0, y1 = 0, x0 = 0, x1 = 0;  ///< CutMix: the box that came from the partner
 };
 namespace detail {
-inline Mix begin_mix(const char* op, const Tensor<float>& x, double alpha, RandomStream stream, Draws& d, Where at) {
+inline void check_batch(const char* op, const Tensor<float>& x, Where at) {
   if (x.rank() != 4 || !x.is_contiguous()) fail(op, "not a batch of pictures", {{"x", describe(x)}}, "contiguous [B, C, H, W]", at);
-  if (!(alpha > 0)) fail(op, "an option is out of range", {{"alpha", std::to_string(alpha)}}, "alpha > 0", at);
+}
+inline Mix draw_mix(int64_t B, double alpha, RandomStream stream, Draws& d) {
   Mix m;
   m.lambda = d.beta(alpha, alpha);
-  m.partner.resize(static_cast<std::size_t>(x.shape()[0]));
-  kernels::random_permutation(Cpu{}, m.partner.data(), x.shape()[0], {stream.seed ^ 0x6d6978u, stream.stream});
+  m.partner.resize(static_cast<std::size_t>(B));
+  kernels::random_permutation(Cpu{}, m.partner.data(), B, {stream.seed ^ 0x6d6978u, stream.stream});
   return m;
 }
 }  // namespace detail
 /// x_i = lambda x_i + (1 - lambda) x_partner, lambda ~ Beta(alpha, alpha), one for the batch. Zhang et al. 2018, eq. 1.
 inline Mix mixup(Tensor<float>& x, double alpha, RandomStream stream, Where at = Where::current()) {
+  detail::check_batch("mixup", x, at);
+  if (!(alpha > 0)) fail("mixup", "an option is out of range", {{"alpha", std::to_string(alpha)}}, "alpha > 0", at);
   Draws d(stream, 0);
-  const Mix m = detail::begin_mix("mixup", x, alpha, stream, d, at);
+  const Mix m = detail::draw_mix(x.shape()[0], alpha, stream, d);
   const int64_t size = x.shape()[0] > 0 ? x.numel() / x.shape()[0] : 0;
   const std::vector<float> from(x.data(), x.data() + x.numel());
   const auto l = static_cast<float>(m.lambda);
@@ -404,19 +423,45 @@ inline Mix mixup(Tensor<float>& x, double alpha, RandomStream stream, Where at =
   gradus::detail::mark_written(x, at);
   return m;
 }
-/// A box from the partner: of a part 1 - lambda of the area, lambda ~ Beta(alpha, alpha), around a uniform pixel, cut off at the border; the
-/// lambda that is returned is that of the box as it is. One box for the batch. Yun et al. 2019, section 3.1.
-inline Mix cutmix(Tensor<float>& x, double alpha, RandomStream stream, Where at = Where::current()) {
+enum class CutMixBox {
+  uniform,   ///< of a part 1 - lambda of the area, around a uniform pixel
+  gaussian,  ///< the same around a pixel whose deviation from the middle is normal, a quarter of the side (the paper names no width)
+  fixed      ///< of `size` pixels a side, around a uniform pixel
+};
+struct CutMixOptions {
+  double alpha = 1;  ///< lambda ~ Beta(alpha, alpha)
+  CutMixBox box = CutMixBox::uniform;
+  int64_t size = 16;  ///< of the fixed box
+};
+/// What CutMix does to a batch of B pictures or maps of H x W: partners, the box, and lambda = 1 - area of the box / (H W) of the box as it
+/// is after the border has cut it off: E[lambda] = 0.704 for 28 x 28 and alpha = 1, not 1/2. One box for the batch.
+///   h = int(H sqrt(1 - lambda)), rows clip(cy - h/2, 0, H) to clip(cy + h/2, 0, H), whole halves: an odd side loses a pixel
+inline Mix draw_cutmix(int64_t B, int64_t H, int64_t W, const CutMixOptions& o, RandomStream stream, Where at = Where::current()) {
+  if (!(o.alpha > 0)) fail("cutmix", "an option is out of range", {{"alpha", std::to_string(o.alpha)}}, "alpha > 0", at);
+  detail::check_at_least("cutmix", "size", static_cast<double>(o.size), 0, at);
   Draws d(stream, 0);
-  Mix m = detail::begin_mix("cutmix", x, alpha, stream, d, at);
-  const int64_t B = x.shape()[0], C = x.shape()[1], H = x.shape()[2], W = x.shape()[3];
-  if (H < 1 || W < 1) return m;
-  const double r = std::sqrt(1 - m.lambda);
-  const auto h = static_cast<int64_t>(static_cast<double>(H) * r), w = static_cast<int64_t>(static_cast<double>(W) * r);
-  const int64_t cx = d.below(W), cy = d.below(H);
+  Mix m = detail::draw_mix(B, o.alpha, stream, d);
+  if (H < 1 || W < 1) return m.lambda = 1, m;
+  const double r = std::sqrt(1 - m.lambda), rows = static_cast<double>(H), columns = static_cast<double>(W);
+  const bool fixed = o.box == CutMixBox::fixed;
+  const int64_t h = fixed ? o.size : static_cast<int64_t>(rows * r), w = fixed ? o.size : static_cast<int64_t>(columns * r);
+  int64_t cx, cy;
+  if (o.box == CutMixBox::gaussian) {
+    cx = std::clamp<int64_t>(static_cast<int64_t>(std::floor(columns / 2 + columns / 4 * d.normal())), 0, W - 1);
+    cy = std::clamp<int64_t>(static_cast<int64_t>(std::floor(rows / 2 + rows / 4 * d.normal())), 0, H - 1);
+  } else {
+    cx = d.below(W), cy = d.below(H);
+  }
   m.y0 = std::clamp<int64_t>(cy - h / 2, 0, H), m.y1 = std::clamp<int64_t>(cy + h / 2, 0, H);
   m.x0 = std::clamp<int64_t>(cx - w / 2, 0, W), m.x1 = std::clamp<int64_t>(cx + w / 2, 0, W);
   m.lambda = 1 - static_cast<double>((m.y1 - m.y0) * (m.x1 - m.x0)) / static_cast<double>(H * W);
+  return m;
+}
+/// The box of draw_cutmix from the partner's picture as it was; the rest stays. Yun et al. 2019, section 3.1.
+inline Mix cutmix(Tensor<float>& x, const CutMixOptions& o, RandomStream stream, Where at = Where::current()) {
+  detail::check_batch("cutmix", x, at);
+  const int64_t B = x.shape()[0], C = x.shape()[1], H = x.shape()[2], W = x.shape()[3];
+  Mix m = draw_cutmix(B, H, W, o, stream, at);
   const std::vector<float> from(x.data(), x.data() + x.numel());
   float* data = x.data();
   parallel_for(B, 1, [&](int64_t begin, int64_t end) {
@@ -429,6 +474,9 @@ inline Mix cutmix(Tensor<float>& x, double alpha, RandomStream stream, Where at 
   });
   gradus::detail::mark_written(x, at);
   return m;
+}
+inline Mix cutmix(Tensor<float>& x, double alpha, RandomStream stream, Where at = Where::current()) {
+  return cutmix(x, CutMixOptions{.alpha = alpha}, stream, at);
 }
 /// The targets of a mix as rows of probabilities: [B, classes].
 inline Tensor<float> mixed_targets(const Tensor<int64_t>& t, const Mix& m, int64_t classes, Where at = Where::current()) {

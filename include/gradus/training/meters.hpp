@@ -160,6 +160,33 @@ double top_k_accuracy(const Tensor<T>& scores, const Tensor<int64_t>& targets, i
   return static_cast<double>(right) / static_cast<double>(t.size());
 }
 
+/// Rows of logits [N, C] in host memory: sum over bins of (rows in it / N) |accuracy in it - mean confidence in it|. The confidence is
+/// the largest softmax probability, the bins have equal width: ((k - 1) / bins, k / bins]. Guo et al. 2017, eq. 5.
+template <class T>
+double expected_calibration_error(const Tensor<T>& logits, const Tensor<int64_t>& targets, int64_t bins = 15, Where at = Where::current()) {
+  if (logits.rank() != 2 || logits.shape()[1] < 1 || targets.numel() != logits.shape()[0] || targets.numel() < 1 || bins < 1)
+    fail("expected_calibration_error", "shapes do not fit",
+         {{"logits", describe(logits)}, {"targets", describe(targets)}, {"bins", std::to_string(bins)}},
+         "logits [N, C], targets [N], N and bins at least 1", at);
+  const auto s = logits.to_vector();
+  const auto t = targets.to_vector();
+  const auto C = static_cast<std::size_t>(logits.shape()[1]);
+  std::vector<double> gap(static_cast<std::size_t>(bins), 0);  // of each bin: the sum of (right - confidence)
+  for (std::size_t i = 0; i < t.size(); ++i) {
+    std::size_t best = 0;
+    for (std::size_t c = 1; c < C; ++c)
+      if (static_cast<double>(s[i * C + c]) > static_cast<double>(s[i * C + best])) best = c;
+    double sum = 0;
+    for (std::size_t c = 0; c < C; ++c) sum += std::exp(static_cast<double>(s[i * C + c]) - static_cast<double>(s[i * C + best]));
+    const double confidence = 1 / sum;
+    const auto bin = static_cast<int64_t>(std::ceil(confidence * static_cast<double>(bins))) - 1;
+    gap[static_cast<std::size_t>(std::clamp<int64_t>(bin, 0, bins - 1))] += (static_cast<int64_t>(best) == t[i]) - confidence;
+  }
+  double error = 0;
+  for (const double g : gap) error += std::abs(g) / static_cast<double>(t.size());
+  return error;
+}
+
 struct EarlyStoppingOptions {
   int64_t patience = 10;  ///< reports without improvement after which to stop
   double min_delta = 0;   ///< an improvement is larger than this
