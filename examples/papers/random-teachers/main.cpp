@@ -57,6 +57,7 @@ struct Runner {
           return true;
         },
         [&] { progress.step(name + ", seed " + std::to_string(seed)); });
+    if (app::interrupted()) return;
     add("student, " + name, {c.plain.back(), c.standard.back(), c.knn.back()});
     metrics.add("student, " + name, "KL", c.kl.back());
     metrics.add("student, " + name, "distance from start", c.from_start.back());
@@ -179,16 +180,18 @@ int reproduce(const app::Args& args, const Options& o) {
     for (const auto& [name, net] :
          {std::pair{std::string("random teacher"), &teacher}, {std::string("student"), &students[0]}}) {
       if (p.paths) {
-        paths[name].push_back(linear_path(p.net, net->encoder, task, p.lmc, seed, step));
-        metrics.add("from the " + name, "barrier", paths[name].back().barrier());
-        metrics.add("from the " + name, "error of the ends",
-                    (paths[name].back().error.front() + paths[name].back().error.back()) / 2);
+        const Path path = linear_path(p.net, net->encoder, task, p.lmc, seed, step);
+        if (app::interrupted()) break;
+        metrics.add("from the " + name, "barrier", path.barrier());
+        metrics.add("from the " + name, "error of the ends", (path.error.front() + path.error.back()) / 2);
+        paths[name].push_back(path);
       }
       if (p.tickets == 0) continue;
-      tickets[name].push_back(lottery(p.net, net->encoder, task, p.imp, p.tickets, seed, step));
-      for (std::size_t k = 0; k < tickets[name].back().accuracy.size(); ++k)
-        metrics.add("from the " + name, app::figure(100 * tickets[name].back().remaining[k], 3) + " % left",
-                    tickets[name].back().accuracy[k]);
+      const Tickets t = lottery(p.net, net->encoder, task, p.imp, p.tickets, seed, step);
+      if (app::interrupted()) break;
+      for (std::size_t k = 0; k < t.accuracy.size(); ++k)
+        metrics.add("from the " + name, app::figure(100 * t.remaining[k], 3) + " % left", t.accuracy[k]);
+      tickets[name].push_back(t);
     }
     if (app::interrupted()) break;
     if (seed == args.seed) {  // the first seed alone

@@ -26,7 +26,7 @@ struct Plan {
   std::string dataset = "fashion-mnist";
   NetOptions net;
   Distillation distil;
-  int64_t train = 6000, test = 2000, probe_steps = 1500, probe_every = 2, tickets = 4, grid = 0;
+  int64_t train = 6000, test = 2000, probe_steps = 1500, probe_every = 4, tickets = 4, grid = 0;
   Supervised lmc, imp{.epochs = 8};
   std::vector<double> alphas{0, 1}, sweep;  // the sweep and what follows: of the first seed alone
   std::vector<int64_t> sizes;
