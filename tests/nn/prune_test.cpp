@@ -12,7 +12,7 @@ using namespace gradus;
 namespace {
 template <class D>
 void prunes() {
-  const auto a = Tensor<float>{0.5f, -0.1f, 0.3f, 0.f}.to<D>(),
+  auto a = Tensor<float>{0.5f, -0.1f, 0.3f, 0.f}.to<D>(),
              b = reshape(Tensor<float>{-2.f, 0.2f, 0.1f, 4.f}, {2, 2}).to<D>();
   const auto of = [](const Tensor<float, D>& x) { return x.template to<Cpu>().to_vector(); };
   nn::MagnitudePruning<float, D> pruning({a, b});
@@ -42,7 +42,7 @@ void prunes() {
 
 template <class D>
 void ties() {  // of equal sizes those that come first go
-  const auto w = ones<float, D>({6});
+  auto w = ones<float, D>({6});
   nn::MagnitudePruning<float, D> pruning({w});
   pruning.prune(0.5);
   CHECK(w.template to<Cpu>().to_vector() == std::vector<float>{0, 0, 0, 1, 1, 1});
