@@ -16,8 +16,10 @@
 #include <gradus/nn/linear.hpp>
 #include <gradus/nn/module.hpp>
 #include <gradus/nn/norm.hpp>
+#include <gradus/nn/parameter_vector.hpp>
 #include <gradus/nn/pool.hpp>
 #include <gradus/nn/position.hpp>
+#include <gradus/nn/prune.hpp>
 #include <gradus/nn/quantize.hpp>
 #include <gradus/nn/reparametrize.hpp>
 #include <gradus/nn/rnn.hpp>

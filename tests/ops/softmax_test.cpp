@@ -67,6 +67,25 @@ TEST_CASE("cross_entropy: value, derivatives with weights, smoothing and ignored
     check::gradients([&](const Double& v) { return cross_entropy(v, t, none); }, x);
   }
   check::gradients([&](const List& v) { return cross_entropy(v[0], v[1]); }, List{x, softmax(check::uniform({4, 3}, -1, 1, 7))});
+  const Double q = softmax(check::uniform({4, 3}, -1, 1, 7));  // constant targets: fused
+  for (const Options& o : {Options{}, Options{.label_smoothing = 0.2}, Options{.weight = w}, Options{.weight = w, .label_smoothing = 0.2}}) {
+    Options none = o;
+    none.reduction = Reduction::none;
+    check::gradients([&](const Double& v) { return cross_entropy(v, q, o); }, x);
+    check::gradients([&](const Double& v) { return cross_entropy(v, q, none); }, x);
+    const auto composed = cross_entropy(x, check::leaf(q), none);
+    CHECK(check::difference(cross_entropy(x, q, none), composed.detach()) == "");
+    const Double a = check::leaf(x), b = check::leaf(x);
+    cross_entropy(a, q, o).backward(), cross_entropy(b, check::leaf(q), o).backward();
+    CHECK(check::difference(a.grad(), b.grad()) == "");
+#if GRADUS_WITH_CUDA
+    const auto d = x.to<Cuda>().requires_grad_();
+    cross_entropy(d, q.to<Cuda>(), {.weight = o.weight.defined() ? o.weight.to<Cuda>() : Tensor<double, Cuda>(),
+                                    .label_smoothing = o.label_smoothing}).backward();
+    CHECK(check::difference(d.grad().to<Cpu>(), a.grad()) == "");
+#endif
+  }
+  CHECK(check::missing(check::error_of([&] { cross_entropy(x, q, {.weight = check::uniform({2})}); }), {"one weight a class", "[2]"}) == "");
   const Tensor<int64_t> valid{2, 0, 1, 1};
   CHECK(cross_entropy(x, one_hot<double>(valid, 3)).item() == Approx(cross_entropy(x, valid).item()));
   CHECK(nll_loss(logp, t).item() == Approx(cross_entropy(x, t).item()));

@@ -91,7 +91,35 @@ Tensor<T, D> cross_entropy(const Tensor<T, D>& x0, const Tensor<int64_t, D>& tar
   if (o.reduction == Reduction::sum) return total;
   return mul(total, 1 / static_cast<double>(gradus::sum(row_weight, {}, false, at).item()), at);
 }
-/// With probabilities [N, C] as targets: -sum_c w_c q_c log softmax(x)_c, q = (1 - e) target + e / C; the mean is over N.
+/// loss_n = sum_c w_c q_c (l - x_c), q = (1 - e) target + e / C: one pass over the logits each way, and only l is kept besides the
+/// inputs. Targets and weights are constants here.
+template <class T, class D>
+struct SoftCrossEntropyNode final : Node {
+  Saved<T, D> x{this, "logits"};
+  Saved<T, D> target{this, "target"};
+  Saved<T, D> weight{this, "weight"};
+  Saved<compute_t<T>, D> lse{this, "lse"};
+  double smoothing = 0;
+  void backward(const AnyTensor& g) override {
+    const Tensor<T, D> dy(g.ref()), v = x.get(), q0 = target.get(), w = weight.get();
+    const int64_t C = v.shape()[1];
+    if (grad_enabled()) {  // recorded: dx = dy_n (softmax(x) sum_k w_k q_nk - w_c q_nc)
+      auto q = smoothing > 0 ? add(mul(q0, 1 - smoothing, at), smoothing / static_cast<double>(C), at) : q0;
+      if (w.defined()) q = mul(q, w, at);
+      const auto dx = sub(mul(softmax(v, 1, at), gradus::sum(q, {1}, true, at), at), q, at);
+      accumulate(0, mul(unsqueeze(dy, 1, at), dx, at));
+      return;
+    }
+    const auto dyc = contiguous(cast<compute_t<T>>(dy, at), at);
+    Tensor<T, D> dx(v.shape(), at);
+    kernels::soft_cross_entropy_bwd<T>(D{}, v.data(), q0.data(), w.defined() ? w.data() : nullptr, lse.get().data(), dyc.data(),
+                                       dx.data(), v.shape()[0], C, smoothing);
+    accumulate(0, dx);
+  }
+};
+
+/// With probabilities [N, C] as targets: -sum_c w_c q_c log softmax(x)_c, q = (1 - e) target + e / C; the mean is over N. Fused for
+/// [N, C] whose targets and weights need no gradient; composed otherwise.
 template <Floating T, class D>
 Tensor<T, D> cross_entropy(const Tensor<T, D>& x, const Tensor<T, D>& target, const CrossEntropyOptions<T, D>& o = {},
                            Where at = Where::current()) {
@@ -99,6 +127,24 @@ Tensor<T, D> cross_entropy(const Tensor<T, D>& x, const Tensor<T, D>& target, co
     fail("cross_entropy(x, target)", "shapes do not match", {{"x", describe(x)}, {"target", describe(target)}},
          "logits and target probabilities of one shape [N, C, ...]", at);
   const double C = static_cast<double>(x.shape()[1]);
+  if (o.weight.defined() && !(o.weight.shape() == Shape{x.shape()[1]}))
+    fail("cross_entropy(x, target)", "one weight a class is needed", {{"x", describe(x)}, {"weight", describe(o.weight)}},
+         "shape [" + std::to_string(x.shape()[1]) + "]", at);
+  if (x.rank() == 2 && !detail::wants_grad(target) && !(o.weight.defined() && detail::wants_grad(o.weight))) {
+    using A = compute_t<T>;
+    const auto xc = contiguous(x, at), qc = contiguous(target, at);
+    const auto w = o.weight.defined() ? contiguous(o.weight, at) : o.weight;
+    const int64_t N = x.shape()[0];
+    Tensor<A, D> loss(Shape{N}, at), lse(Shape{N}, at);
+    kernels::soft_cross_entropy_fwd<T>(D{}, xc.data(), qc.data(), w.defined() ? w.data() : nullptr, loss.data(), lse.data(), N,
+                                       x.shape()[1], o.label_smoothing);
+    Tensor<T, D> per = cast<T>(loss, at);
+    if (detail::wants_grad(xc)) {
+      auto& node = detail::record<SoftCrossEntropyNode<T, D>>(per, at, xc);
+      node.x = xc, node.target = qc, node.weight = w, node.lse = lse, node.smoothing = o.label_smoothing;
+    }
+    return detail::reduce_loss(per, o.reduction, at);
+  }
   auto q = o.label_smoothing > 0 ? add(mul(target, 1 - o.label_smoothing, at), o.label_smoothing / C, at) : target;
   if (o.weight.defined()) {
     Shape per_class = x.shape();
