@@ -153,7 +153,7 @@ void images(const app::Args& args, const Options& o, app::Metrics& metrics, app:
     manual_seed(seed);
     Net guide{ResNet<float, D>(plan.guide)}, untrained{ResNet<float, D>(plan.untrained)};
     const Curve taught =
-        fit<D, Image>(guide, nullptr, teaching, {.epochs = plan.guide_epochs, .lr = plan.guide_lr}, go_on("guide"));
+        fit<D, Image>(guide, nullptr, teaching, {.epochs = plan.guide_epochs, .lr = plan.guide_lr, .score_at_end = true}, go_on("guide"));
     metrics.add("guide", "train acc. %", taught.train.back().accuracy),
         metrics.add("guide", "test acc. %", taught.test.back().accuracy);
     metrics.add("guide", "gap", taught.train.back().accuracy - taught.test.back().accuracy);
@@ -166,7 +166,7 @@ void images(const app::Args& args, const Options& o, app::Metrics& metrics, app:
     if (seed == args.seed)
       for (const double lr : plan.sweep) {
         Net net = make(plan.targets[0]);
-        const Curve c = fit<D, Image>(net, nullptr, task, {.epochs = plan.epochs, .lr = lr}, go_on("sweep"));
+        const Curve c = fit<D, Image>(net, nullptr, task, {.epochs = plan.epochs, .lr = lr, .score_at_end = true}, go_on("sweep"));
         const double train = c.train.back().accuracy, test = c.test.back().accuracy;
         sweep.row({app::plain(lr), app::figure(train, 4), app::figure(test, 4), app::figure(train - test, 3)});
       }
@@ -262,7 +262,7 @@ void sequences(const app::Args& args, const Options& o, const std::string& name,
     manual_seed(seed);
     Net guide = make(!plan.target_is_rnn()), untrained = make(!plan.target_is_rnn());
     const Curve taught = fit<D, Tokens<D>>(guide, nullptr, task,
-                                           {.epochs = plan.guide_epochs, .lr = plan.lr, .decoupled = true, .clip = plan.clip},
+                                           {.epochs = plan.guide_epochs, .lr = plan.lr, .decoupled = true, .clip = plan.clip, .score_at_end = true},
                                            [&](int64_t, double loss) {
                                              progress.step("guide, loss " + app::figure(loss, 3));
                                              return !app::interrupted();

@@ -176,6 +176,7 @@ struct FitOptions {
   bool by_token = false, noise = false;  // noise: the guide sees clipped Gaussian noise instead of the pictures
   bool decoupled = false;                // AdamW
   double clip = 0;                       // of the gradient's norm; 0: none
+  bool score_at_end = false;             // not after each epoch
 };
 struct Score {
   double loss = 0, accuracy = 0;  // accuracy in percent
@@ -264,6 +265,7 @@ Curve fit(Network<float, D, In>& target, Network<float, D, In>* guide, const Tas
       curve.ce.push_back(ce / count), curve.distance.push_back(distance_sum / count);
       curve.similarity = similarity;
       for (double& v : curve.similarity) v /= count;
+      if (o.score_at_end && epoch + 1 < o.epochs && on) continue;
       curve.train.push_back(score(target, task, task.train_set)), curve.test.push_back(score(target, task, task.test_set));
     }
     curve.ms = 1e3 * seconds / static_cast<double>(std::max<int64_t>(1, step));
