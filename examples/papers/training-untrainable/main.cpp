@@ -9,56 +9,12 @@
 #include <iostream>
 #include <map>
 
-#include <gradus/app/progress.hpp>
 #include <gradus/app/report.hpp>
 
 #include "plan.hpp"
 
 using namespace gradus;
 using namespace guidance;
-
-struct Result {
-  Curve curve;
-  std::vector<Pair> pairs;
-  std::vector<double> before, after;  // similarities [target layers, guide layers] on held-out samples
-  std::size_t layers = 0, guide_layers = 0;
-  int64_t changed = 0;  // numbers of the guide that training touched
-  double held_out() const { return mean_over(pairs); }
-  double mean_over(const std::vector<Pair>& list) const {
-    double sum = 0;
-    for (const auto& [i, j] : list) sum += after[static_cast<std::size_t>(i) * guide_layers + static_cast<std::size_t>(j)];
-    return sum / static_cast<double>(list.size());
-  }
-  /// sum of 1 - CKA over some of the pairs, in the last epoch.
-  double last_distance(const std::vector<Pair>& list) const {
-    double sum = 0;
-    for (std::size_t k = 0; k < pairs.size(); ++k)
-      if (std::find(list.begin(), list.end(), pairs[k]) != list.end()) sum += 1 - curve.similarity[k];
-    return sum;
-  }
-};
-
-/// Trains a target with a guide and compares their layers on held-out samples before and after.
-template <class D, class In>
-Result run_arm(Network<float, D, In>& target, Network<float, D, In>& guide, const Task<D, In>& task, FitOptions f, Pairs which,
-               const std::string& label, app::Progress& progress) {
-  Result r;
-  In held_out;
-  task.test_set([&](const In& x, const auto&) { return held_out = x, false; });
-  const auto G = features(guide, held_out);
-  const auto A = features(target, held_out);
-  r.layers = A.size(), r.guide_layers = G.size();
-  r.pairs = f.pairs = pairs_of(static_cast<int64_t>(G.size()), static_cast<int64_t>(A.size()), which);
-  r.before = similarity_table(A, G, f.metric);
-  const auto state = nn::clone_state(guide);
-  r.curve = fit(target, &guide, task, f, [&](int64_t, double loss) {
-    progress.step(label + ", loss " + app::figure(loss, 3));
-    return !app::interrupted();
-  });
-  r.changed = changed<D>(state, nn::state_dict(guide));
-  r.after = similarity_table(features(target, held_out), G, f.metric);
-  return r;
-}
 
 void record(app::Metrics& metrics, const std::string& name, const Result& r) {
   const Score train = r.curve.train.back(), test = r.curve.test.back();
@@ -67,7 +23,6 @@ void record(app::Metrics& metrics, const std::string& name, const Result& r) {
   metrics.add(name, "train loss", train.loss), metrics.add(name, "test loss", test.loss);
   metrics.add(name, "sum of 1 - sim.", r.curve.distance.back());
   metrics.add(name, "similarity, held out", r.held_out());
-  metrics.add(name, "ms/step", r.curve.ms);
 }
 
 app::Heatmap heat_map(const std::string& title, const Result& r, const std::vector<double>& values) {
@@ -151,14 +106,18 @@ void images(const app::Args& args, const Options& o, app::Metrics& metrics, app:
     };
 
     manual_seed(seed);
-    Net guide{ResNet<float, D>(plan.guide)}, untrained{ResNet<float, D>(plan.untrained)};
-    const Curve taught =
-        fit<D, Image>(guide, nullptr, teaching, {.epochs = plan.guide_epochs, .lr = plan.guide_lr, .score_at_end = true}, go_on("guide"));
+    Net teacher{ResNet<float, D>(plan.guide)}, random{ResNet<float, D>(plan.untrained)};
+    const Curve taught = fit<D, Image>(
+        teacher, nullptr, teaching, {.epochs = plan.guide_epochs, .lr = plan.guide_lr, .score_at_end = true}, go_on("guide"));
     metrics.add("guide", "train acc. %", taught.train.back().accuracy),
         metrics.add("guide", "test acc. %", taught.test.back().accuracy);
     metrics.add("guide", "gap", taught.train.back().accuracy - taught.test.back().accuracy);
     metrics.add("guide", "train loss", taught.train.back().loss), metrics.add("guide", "test loss", taught.test.back().loss);
 
+    // Matrices of a guide's layers are kept for the arms that follow where they fit into 512 MB.
+    const Metric metric = o.metric == "rsa" ? Metric::rsa : Metric::cka;
+    const bool keep = !folder && plan.epochs * task.steps * 10 * task.batch * task.batch * 4 < (int64_t{1} << 29);
+    Guide<D, Image> guide{teacher, metric, false, keep}, untrained{random, metric, false, keep}, noise{teacher, metric, true};
     const auto make = [&](const Target& t) {
       manual_seed(seed + 1000);  // all arms of a seed begin alike
       return t.fcn ? Net{Fcn<float, D>(*t.fcn)} : Net{ResNet<float, D>(*t.conv)};
@@ -166,7 +125,8 @@ void images(const app::Args& args, const Options& o, app::Metrics& metrics, app:
     if (seed == args.seed)
       for (const double lr : plan.sweep) {
         Net net = make(plan.targets[0]);
-        const Curve c = fit<D, Image>(net, nullptr, task, {.epochs = plan.epochs, .lr = lr, .score_at_end = true}, go_on("sweep"));
+        const Curve c =
+            fit<D, Image>(net, nullptr, task, {.epochs = plan.epochs, .lr = lr, .score_at_end = true}, go_on("sweep"));
         const double train = c.train.back().accuracy, test = c.test.back().accuracy;
         sweep.row({app::plain(lr), app::figure(train, 4), app::figure(test, 4), app::figure(train - test, 3)});
       }
@@ -178,9 +138,12 @@ void images(const app::Args& args, const Options& o, app::Metrics& metrics, app:
                      .lr = plan.lr,
                      .alpha = o.alpha,
                      .guide_steps = arm.kind == Kind::none ? 0 : arm.guide_steps};
-        f.metric = o.metric == "rsa" ? Metric::rsa : Metric::cka, f.noise = arm.kind == Kind::noise;
         const std::string name = t.name + ", " + arm.name;
-        Result r = run_arm(net, arm.kind == Kind::untrained ? untrained : guide, task, f, arm.pairs, name, progress);
+        Result r = run_arm(net,
+                           arm.kind == Kind::untrained ? untrained
+                           : arm.kind == Kind::noise   ? noise
+                                                       : guide,
+                           task, f, arm.pairs, name, progress);
         if (app::interrupted()) break;
         touched += r.changed;
         record(metrics, name, r);
@@ -260,20 +223,23 @@ void sequences(const app::Args& args, const Options& o, const std::string& name,
       return rnn ? Net{StackedRnn<float, D>(plan.rnn)} : Net{Transformer<float, D>(plan.transformer)};
     };
     manual_seed(seed);
-    Net guide = make(!plan.target_is_rnn()), untrained = make(!plan.target_is_rnn());
-    const Curve taught = fit<D, Tokens<D>>(guide, nullptr, task,
-                                           {.epochs = plan.guide_epochs, .lr = plan.lr, .decoupled = true, .clip = plan.clip, .score_at_end = true},
-                                           [&](int64_t, double loss) {
-                                             progress.step("guide, loss " + app::figure(loss, 3));
-                                             return !app::interrupted();
-                                           });
+    Net teacher = make(!plan.target_is_rnn()), random = make(!plan.target_is_rnn());
+    const Curve taught = fit<D, Tokens<D>>(
+        teacher, nullptr, task,
+        {.epochs = plan.guide_epochs, .lr = plan.lr, .decoupled = true, .clip = plan.clip, .score_at_end = true},
+        [&](int64_t, double loss) {
+          progress.step("guide, loss " + app::figure(loss, 3));
+          return !app::interrupted();
+        });
     metrics.add(name + ", guide", "train acc. %", taught.train.back().accuracy);
     metrics.add(name + ", guide", "test acc. %", taught.test.back().accuracy);
+    const Metric metric = o.metric == "rsa" ? Metric::rsa : Metric::cka;
+    Guide<D, Tokens<D>> guide{teacher, metric}, untrained{random, metric};
     for (std::size_t k = 0; k < arms.size() && !app::interrupted(); ++k) {
       manual_seed(seed + 1000);
       Net net = make(plan.target_is_rnn());
       FitOptions f{.epochs = plan.epochs, .lr = plan.lr, .alpha = o.alpha, .guide_steps = k == 0 ? 0 : o.guide_steps};
-      f.metric = o.metric == "rsa" ? Metric::rsa : Metric::cka, f.by_token = o.by_token, f.decoupled = true, f.clip = plan.clip;
+      f.by_token = o.by_token, f.decoupled = true, f.clip = plan.clip;
       Result r = run_arm(net, arms[k] == "untrained" ? untrained : guide, task, f, o.pairs == "last" ? Pairs::last : Pairs::all,
                          target + ", " + arms[k], progress);
       if (app::interrupted()) break;

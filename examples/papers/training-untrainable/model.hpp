@@ -54,17 +54,26 @@ template <class T, class D>
 Tensor<T, D> matrix(const Tensor<T, D>& x, Metric m) {
   return m == Metric::cka ? cka_matrix(x) : rsa_matrix(x);
 }
-/// The similarity of each pair, [pairs].
+/// The similarity of each pair, [pairs]: layers of the target against matrices of the guide.
 template <class T, class D>
-Tensor<T, D> similarities(const Features<T, D>& target, const Features<T, D>& guide, const std::vector<Pair>& pairs, Metric m) {
-  Features<T, D> K(target.size()), L(guide.size()), each;  // a layer's matrix is made once
+Tensor<T, D> similarities_to(const Features<T, D>& target, const Features<T, D>& L, const std::vector<Pair>& pairs, Metric m) {
+  Features<T, D> K(target.size()), each;  // a layer's matrix is made once
   for (const auto& [i, j] : pairs) {
-    const auto a = static_cast<std::size_t>(i), b = static_cast<std::size_t>(j);
-    if (!K[a].defined()) K[a] = matrix(target[a], m);
-    if (!L[b].defined()) L[b] = matrix(guide[b], m);
-    each.push_back(sum(K[a] * L[b]));
+    auto& k = K[static_cast<std::size_t>(i)];
+    if (!k.defined()) k = matrix(target[static_cast<std::size_t>(i)], m);
+    each.push_back(sum(k * L[static_cast<std::size_t>(j)]));
   }
   return stack(each, 0);
+}
+template <class T, class D>
+Features<T, D> matrices(const Features<T, D>& a, Metric m) {
+  Features<T, D> L;
+  for (const auto& x : a) L.push_back(matrix(x, m));
+  return L;
+}
+template <class T, class D>
+Tensor<T, D> similarities(const Features<T, D>& target, const Features<T, D>& guide, const std::vector<Pair>& pairs, Metric m) {
+  return similarities_to(target, matrices(guide, m), pairs, m);
 }
 /// sum over pairs of 1 - similarity. by_token: features are [B, length, C] and each place has a similarity of its own; the sum
 /// runs over places too.

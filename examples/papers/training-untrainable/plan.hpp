@@ -6,7 +6,7 @@
 #include <gradus/app/args.hpp>
 #include <gradus/app/table.hpp>
 
-#include "tasks.hpp"
+#include "train.hpp"
 
 namespace guidance {
 
@@ -18,9 +18,9 @@ struct Options {
   int64_t guide_steps = -1, batch = 256, shift = 6;
   double alpha = 1;
   bool by_token = false, plan = false;
-  /// The checks were made for the settings as they are.
+  /// Images are trained otherwise than the checks are made for.
   bool own() const {
-    return target || guide || task || depth || width || epochs || images || lr || metric != "cka" || pairs != "all" ||
+    return target || guide || depth || width || epochs || images || lr || metric != "cka" || pairs != "all" ||
            guide_steps >= 0 || batch != 256 || shift != 6 || alpha != 1;
   }
 };
@@ -100,6 +100,7 @@ inline ImagePlan image_plan(const app::Args& args, const Options& o) {
               {},
               {},
               {}};
+  p.guide_batch = std::min(p.guide_batch, p.images);
   p.untrained.widths = {8, 16, 32};
   if (smoke) p.guide.widths = p.untrained.widths = {4, 4, 8};
   if (paper) p.guide = p.untrained = resnet18();
@@ -173,6 +174,7 @@ inline SequencePlan sequence_plan(const app::Args& args, const Options& o, const
                  o.lr.value_or(1e-3),
                  {},
                  {}};
+  p.batch = std::min(p.batch, p.train);
   SequenceConfig c;
   c.vocabulary = c.classes = 13;
   if (!copy) c.vocabulary = 3, c.classes = 2;
