@@ -9,4 +9,5 @@
 #include <gradus/ops/losses/regression.hpp>
 #include <gradus/ops/losses/segmentation.hpp>
 #include <gradus/ops/losses/sequence.hpp>
+#include <gradus/ops/losses/similarity.hpp>
 #include <gradus/ops/losses/transport.hpp>
