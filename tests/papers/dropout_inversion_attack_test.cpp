@@ -60,7 +60,7 @@ TEST_CASE("dropout inversion: a dropped unit leaves rows and columns of zeros", 
 
 TEST_CASE("dropout inversion: the cosine is over all tensors together", "[papers]") {
   using X = Tensor<double>;
-  const std::vector<X> a{X{1, 0}, X{{0, 3}}}, b{X{0, 1}, X{{0, 4}}};
+  const std::vector<X> a{X{1., 0.}, X{{0, 3}}}, b{X{0., 1.}, X{{0, 4}}};
   CHECK(reconstruction_loss(a, b).item() == Approx(1 - 12 / std::sqrt(10.0 * 17)).margin(1e-8));
   CHECK(reconstruction_loss(a, a).item() == Approx(0).margin(1e-8));
   CHECK(reconstruction_loss(a, std::vector<X>{a[0] * -2.0, a[1] * -2.0}).item() == Approx(2).margin(1e-8));

@@ -215,7 +215,7 @@ int reproduce(const app::Args& args, const Options& o) {
   progress.finish();
   if (!app::interrupted()) {
     check_exact<D>(list[0], source, args.seed, metrics);
-    if (!o.own() && args.setting != app::Setting::smoke) check_attacks(list[0], metrics);
+    if (!o.own() && list[0].name == "mlp" && args.setting != app::Setting::smoke) check_attacks(list[0], metrics);
   }
   std::cout << metrics.table().text() << metrics.checks_table().text();
   const Phase& f = list[0];
@@ -253,6 +253,8 @@ int main(int argc, char** argv) {
         cli.add_option("--sign-grad", o.attacker.sign, "1: the sign of the image's gradient")->capture_default_str();
         cli.add_option("--dataset", o.dataset, "fashion-mnist; cifar10 with --paper")
             ->check(CLI::IsMember({"fashion-mnist", "mnist", "cifar10", "folder"}));
+        cli.add_option("--only", o.only, "of the setting's phases those with this network")
+            ->check(CLI::IsMember({"mlp", "lenet", "vit", "resnet18"}));
         cli.add_flag("--plan", o.plan, "print phases and sizes, run nothing");
       });
   return app::run([&] {

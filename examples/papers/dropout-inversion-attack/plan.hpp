@@ -15,7 +15,7 @@
 namespace dia {
 
 struct Options {
-  std::optional<std::string> arch, attack;
+  std::optional<std::string> arch, attack, only;
   std::optional<double> p;
   std::optional<int64_t> batch, iterations;
   std::string dataset;
@@ -95,7 +95,7 @@ Victim<T, D> draw_victim(const Source& s, int64_t B, uint64_t seed) {
   return v;
 }
 
-inline std::vector<Phase> phases(const app::Args& args, const Options& o, const Source& s) {
+inline std::vector<Phase> all_phases(const app::Args& args, const Options& o, const Source& s) {
   const auto fitted = [&](NetConfig c) {
     c.image = s.image, c.classes = s.classes;
     return c;
@@ -139,10 +139,21 @@ inline std::vector<Phase> phases(const app::Args& args, const Options& o, const 
     case app::Setting::normal:
       break;
   }
-  return {{.name = "mlp", .net = mlp, .p = {0, 0.1, 0.25, 0.5, 0.75}, .attacker = with(600), .frozen_at = 0.5},
-          {"mlp, batch of 4", mlp, {0.25}, 4, with(600)},
-          {"lenet", fitted(lenet_config(0)), {0.25}, 1, with(600)},
+  mlp.width = 256;
+  return {{.name = "mlp", .net = mlp, .p = {0, 0.1, 0.25, 0.5, 0.75}, .attacker = with(400), .frozen_at = 0.5},
+          {"mlp, batch of 4", mlp, {0.25}, 4, with(400)},
+          {"lenet", fitted(lenet_config(0)), {0.25}, 1, with(400)},
           {"vit", fitted(vit), {0.25}, 1, with(1500)}};
+}
+
+/// Those whose network --only asks for.
+inline std::vector<Phase> phases(const app::Args& args, const Options& o, const Source& s) {
+  auto list = all_phases(args, o, s);
+  if (o.only) std::erase_if(list, [&](const Phase& f) { return f.name.substr(0, f.name.find(',')) != *o.only; });
+  if (list.empty())
+    fail("--only", "the setting has no such phase", {{"only", *o.only}}, "mlp, lenet or vit, as --plan lists them",
+         Where::current());
+  return list;
 }
 
 /// An iteration is a forward pass, its backward and the backward of both: about nine products of the forward pass's size.
