@@ -161,6 +161,7 @@ class Engine {
                                     const std::vector<Edge>& targets, bool create_graph, bool retain_graph) {
     Engine e;
     e.collect(roots);
+    if (e.run_.outer) e.set_aside();
     if (!targets.empty()) e.select(targets);
     for (const Node* n : e.order_)
       if (n->needed && n->released && n->inputs_n) SavedBase::fail_released(*n);
@@ -211,6 +212,13 @@ class Engine {
 
  private:
   std::vector<Node*> order_;
+  struct Aside {
+    Node* node;
+    bool needed;
+    AnyTensor pending;
+    std::vector<AnyTensor> more;
+  };
+  std::vector<Aside> aside_;                         // the state of nodes that a run around this one is not done with
   BackwardRun run_;                                  // for debuggers
   static inline thread_local constinit BackwardRun* innermost_ = nullptr;
   Engine() {
@@ -219,6 +227,10 @@ class Engine {
   }
   ~Engine() {                                        // after an error nothing may be left waiting
     for (Node* n : order_) clear(*n), n->needed = true;
+    for (Aside& a : aside_) {
+      a.node->needed = a.needed, a.node->pending = std::move(a.pending);
+      if (a.node->extra) a.node->extra->more_pending = std::move(a.more);
+    }
     innermost_ = run_.outer;
     if (__atomic_load_n(&gradus_backward_run, __ATOMIC_RELAXED) == &run_)
       __atomic_store_n(&gradus_backward_run, run_.outer, __ATOMIC_RELAXED);
@@ -251,6 +263,15 @@ class Engine {
       if (AnyTensor changed = hook(g); changed.defined()) g = changed;
     }
   }
+  /// Gradients that wait at these nodes belong to the run whose backward began this one (a recorded backward that
+  /// differentiates a formula): they are put back at the end, and take no part here.
+  void set_aside() {
+    for (Node* n : order_) {
+      aside_.push_back({n, n->needed, std::move(n->pending), {}});
+      if (n->extra) aside_.back().more = n->extra->more_pending;
+      clear(*n), n->needed = true;
+    }
+  }
   /// All nodes behind the roots, later ones first, accumulators last.
   void collect(const std::vector<Edge>& roots) {
     static std::atomic<uint64_t> runs{0};
@@ -258,7 +279,7 @@ class Engine {
     std::vector<Node*> ends;
     const auto reach = [&](Node* n) {
       if (!n || n->run == run) return;
-      n->run = run, n->needed = true;
+      n->run = run;
       (n->sequence == 0 ? ends : order_).push_back(n);
     };
     for (const Edge& e : roots) reach(e.node.get());

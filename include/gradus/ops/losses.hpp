@@ -4,6 +4,7 @@
 #include <gradus/ops/losses/contrastive.hpp>
 #include <gradus/ops/losses/divergence.hpp>
 #include <gradus/ops/losses/generative.hpp>
+#include <gradus/ops/losses/image.hpp>
 #include <gradus/ops/losses/margin.hpp>
 #include <gradus/ops/losses/preference.hpp>
 #include <gradus/ops/losses/regression.hpp>

@@ -21,6 +21,10 @@ Tensor<T, D> normalize_composed(const Tensor<T, D>& x, const Dims& dims, const T
   if (w.defined()) y = mul(y, w, at);
   return b.defined() ? add(y, b, at) : y;
 }
+/// A copy with an identity of its own, so that gradients stop there: a weight may also be behind x.
+template <class T, class D> void stand_in(Tensor<T, D>& x, Where at) {
+  if (x.defined() && x.requires_grad()) x = clone(x, at);
+}
 /// Sends the gradients of a composed `y` (made from copies of the inputs, recording on) to the node's inputs, recorded.
 template <class T, class D> std::vector<Tensor<T, D>> composed_gradients(const Tensor<T, D>& y, const std::vector<Tensor<T, D>>& inputs, const Tensor<T, D>& dy, Where at) {
   return grad(std::vector<Tensor<T, D>>{y}, inputs, {.gradients = {dy}, .create_graph = true, .allow_unused = true}, at);
@@ -33,8 +37,10 @@ template <class T, class D> struct LayerNormNode final : Node {
   double eps = 0;
   bool centre = true;
   void backward(const AnyTensor& g) override {
-    const Tensor<T, D> dy = contiguous(Tensor<T, D>(g.ref()), at), v = x.get(), weight = w.get();
+    const Tensor<T, D> dy = contiguous(Tensor<T, D>(g.ref()), at);
+    Tensor<T, D> v = x.get(), weight = w.get();
     if (grad_enabled()) {
+      detail::stand_in(v, at), detail::stand_in(weight, at);
       Tensor<T, D> one = weight.defined() ? weight : full<T>(v, at), zero = mul(one.detach(), 0.0, at);
       zero.requires_grad_();
       const auto y = detail::normalize_composed(v, {-1}, one, zero, centre, eps, at);
@@ -110,9 +116,11 @@ template <class T, class D> struct BatchNormNode final : Node {
   double eps = 0;
   bool training = true;
   void backward(const AnyTensor& g) override {
-    const Tensor<T, D> dy = contiguous(Tensor<T, D>(g.ref()), at), v = x.get(), weight = w.get();
+    const Tensor<T, D> dy = contiguous(Tensor<T, D>(g.ref()), at);
+    Tensor<T, D> v = x.get(), weight = w.get();
     const int64_t C = v.shape()[1], N = v.shape()[0], S = v.numel() / (N * C > 0 ? N * C : 1);
     if (grad_enabled()) {
+      detail::stand_in(v, at), detail::stand_in(weight, at);
       Shape per_channel = v.shape();
       Dims dims;
       for (int i = 0; i < v.rank(); ++i)
