@@ -63,6 +63,18 @@ TEST_CASE("resnet: blocks are what the paper draws") {
   }
 }
 
+TEST_CASE("resnet: features are the network less its last layer") {
+  manual_seed(2);
+  ResNet<> net(small(true));
+  models::ResNetFeatures<> features(small(true));
+  auto state = nn::state_dict(net);
+  state.erase("fc.weight"), state.erase("fc.bias");
+  nn::load_state_dict(features, state);
+  nn::eval(net), nn::eval(features);
+  const auto x = randn({2, 2, 6, 6});
+  CHECK(check::difference(net.fc(features(x)), net(x), 0.0, 0.0) == "");
+}
+
 TEST_CASE("resnet: without shortcuts, and with blocks that start as their shortcut") {
   auto c = small(true);
   c.shortcuts = false;

@@ -38,19 +38,6 @@ struct Architecture {
   }
 };
 
-/// A residual network without its last layer: [B, C, H, W] -> [B, filters[3]].
-template <class D>
-struct ResNetFeatures {
-  using value_type = float;
-  using device_type = D;
-  models::ResNet<float, D> net;
-  Tensor<float, D> forward(const Tensor<float, D>& x, Where at = Where::current()) const { return net.features(x, at); }
-  void visit(auto&& f) {
-    f("conv1", net.conv1), f("bn1", net.bn1);
-    for (std::size_t s = 0; s < net.stages.size(); ++s) f("layer" + std::to_string(s + 1), net.stages[s]);
-  }
-};
-
 enum class Aux { none, linear, nonlinear };
 
 template <class D>
@@ -76,7 +63,7 @@ struct Net {
 
  private:
   static nn::AnyModule<float, D> backbone(const Architecture& c, int64_t in) {
-    if (c.depth) return ResNetFeatures<D>{models::ResNet<float, D>(models::cifar_resnet(c.depth, 10, c.filters))};
+    if (c.depth) return models::ResNetFeatures<float, D>(models::cifar_resnet(c.depth, 10, c.filters));
     nn::Sequential<float, D> net;
     for (const int64_t width : c.hidden) {
       net.add(nn::Linear<float, D>(in, width)).add(nn::BatchNorm1d<float, D>(width)).add(nn::ReLU{});

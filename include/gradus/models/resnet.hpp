@@ -174,10 +174,10 @@ struct ResNet {
   }
   Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const { return fc.forward(features(x, at), at); }
   Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const { return forward(x, at); }
-  void visit(auto&& f) {
+  void visit(auto&& f) { visit_features(f), f("fc", fc); }
+  void visit_features(auto&& f) {  // all but the last layer
     f("conv1", conv1), f("bn1", bn1);
     for (std::size_t s = 0; s < stages.size(); ++s) f("layer" + std::to_string(s + 1), stages[s]);
-    f("fc", fc);
   }
 
  private:
@@ -191,6 +191,20 @@ struct ResNet {
            "a width and at least one block for each of one or more stages", at);
     return c;
   }
+};
+
+/// The network without its last layer, as a module: x [B, channels, H, W] -> features [B, F].
+template <class T = float, class D = Cpu>
+struct ResNetFeatures {
+  using value_type = T;
+  using device_type = D;
+  ResNet<T, D> net;
+  explicit ResNetFeatures(const ResNetConfig& c, Where at = Where::current()) : net(c, at) {}
+  template <class U, class E>
+  explicit ResNetFeatures(const ResNetFeatures<U, E>& o, Where at = Where::current()) : net(o.net, at) {}
+  Tensor<T, D> forward(const Tensor<T, D>& x, Where at = Where::current()) const { return net.features(x, at); }
+  Tensor<T, D> operator()(const Tensor<T, D>& x, Where at = Where::current()) const { return forward(x, at); }
+  void visit(auto&& f) { net.visit_features(f); }
 };
 
 }  // namespace gradus::models
