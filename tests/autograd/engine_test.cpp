@@ -226,11 +226,11 @@ TEST_CASE("an error inside backward leaves no gradients waiting") {
 
 TEST_CASE("a run inside a backward leaves the gradients of the outer one waiting") {
   const auto x = leaf(number(2)), unused = leaf(number(1));
-  const auto a = x * x, b = a * 3, y = b + a * 5 + unused;  // when b's turn comes, 5 waits at a
+  const auto a = x * x, other = a * 7, b = a * 3, y = b + a * 5 + unused;  // when b's turn comes, 5 waits at a
   double inside = 0;
-  register_hook(b, [&](const Double&) { inside = grad(b, x, {.retain_graph = true}).item(); });
+  register_hook(b, [&](const Double&) { inside = grad(other, x, {.retain_graph = true}).item(); });
   CHECK(grad(y, x, {.retain_graph = true}).item() == 8 * 4);  // and what the outer run needs is not what the inner one needs
-  CHECK(inside == 3 * 4);
+  CHECK(inside == 7 * 4);
   y.backward();
   CHECK(x.grad().item() == 8 * 4);
   CHECK(unused.grad().item() == 1);
