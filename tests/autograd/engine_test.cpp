@@ -1,7 +1,9 @@
 // The backward pass: depth, fan-out, reuse, hooks, higher derivatives, grad(), errors, and what is freed when.
 #include <chrono>
 
+#include <gradus/ops/attention.hpp>
 #include <gradus/ops/matmul.hpp>
+#include <gradus/ops/norm.hpp>
 
 #include "support/check.hpp"
 
@@ -220,6 +222,42 @@ TEST_CASE("an error inside backward leaves no gradients waiting") {
   raise = false;
   y.backward();
   CHECK(x.grad().item() == 5 * 16);
+}
+
+TEST_CASE("a run inside a backward leaves the gradients of the outer one waiting") {
+  const auto x = leaf(number(2)), unused = leaf(number(1));
+  const auto a = x * x, other = a * 7, b = a * 3, y = b + a * 5 + unused;  // when b's turn comes, 5 waits at a
+  double inside = 0;
+  register_hook(b, [&](const Double&) { inside = grad(other, x, {.retain_graph = true}).item(); });
+  CHECK(grad(y, x, {.retain_graph = true}).item() == 8 * 4);  // and what the outer run needs is not what the inner one needs
+  CHECK(inside == 7 * 4);
+  y.backward();
+  CHECK(x.grad().item() == 8 * 4);
+  CHECK(unused.grad().item() == 1);
+}
+
+TEST_CASE("a recorded backward gives what an unrecorded one gives, through residuals and shared weights") {
+  const auto x = leaf(check::uniform({2, 4, 3, 4})), w = leaf(check::uniform({4}, 0.5, 1.5, 2)), zero = leaf(zeros<double>({4}));
+  const auto mean = check::uniform({4}), var = check::uniform({4}, 0.5, 1.5);
+  using F = std::function<Double(const Double&)>;
+  const std::vector<std::pair<const char*, F>> list{
+      {"layer_norm", [&](const Double& v) { return layer_norm(v, w, zero); }},
+      {"rms_norm", [&](const Double& v) { return rms_norm(v, w); }},
+      {"group_norm", [&](const Double& v) { return group_norm(v, 2, w, zero); }},
+      {"batch_norm, training", [&](const Double& v) { return batch_norm(v, w, zero, Double(), Double(), true); }},
+      {"batch_norm, evaluation", [&](const Double& v) { return batch_norm(v, w, zero, mean, var, false); }},
+      {"attention", [&](const Double& v) { return scaled_dot_product_attention(v, v, v * w); }},
+  };
+  for (const auto& [name, f] : list) {
+    INFO(name);
+    const auto gradients = [&, f = f](bool recorded) {
+      const auto a = tanh(x), y = f(f(a) + a) + a;
+      return grad(List{sum(square(y))}, List{x, w}, {.create_graph = recorded});
+    };
+    const auto plain = gradients(false), recorded = gradients(true);
+    CHECK(check::difference(recorded[0], plain[0], 1e-9, 1e-10) == "");
+    CHECK(check::difference(recorded[1], plain[1], 1e-9, 1e-10) == "");
+  }
 }
 
 TEST_CASE("the graph is freed with the last result") {

@@ -58,6 +58,21 @@ TEST_CASE("dropout inversion: nothing is left at the truth, and L's gradient is 
 }
 TEST_CASE("dropout inversion: a dropped unit leaves rows and columns of zeros", "[papers]") { zeros_of_dropped_units<Cpu>(); }
 
+TEST_CASE("dropout inversion: masks that no class token reads have no gradient, whatever the attacker does", "[papers]") {
+  Small<double, Cpu> a(small_vit(), 1, 3);
+  Masks psi;
+  std::vector<Tensor<double>> leaves;
+  for (const AnyTensor& m : a.s.psi)
+    leaves.push_back(uniform<double>(m.shape(), 0.1, 0.9).requires_grad_()), psi.push_back(leaves.back());
+  const auto d = grad(std::vector<Tensor<double>>{objective(a.net, a.v.x, &psi, a.v.y, a.s.g, 0.4, {0, 0})}, leaves);
+  for (const std::size_t l : {2, 3, 4}) {  // after the last block's attention, inside its perceptron, after it
+    CHECK(amax(abs(narrow(d[l], 1, 1, 4))).item() == 0);
+    CHECK(amin(abs(narrow(d[l], 1, 0, 1))).item() > 0);
+  }
+  CHECK(amax(abs(narrow(d[1], 2, 1, 4))).item() == 0);  // weights of its other queries
+  CHECK(amin(abs(d[0])).item() > 0);
+}
+
 TEST_CASE("dropout inversion: the cosine is over all tensors together", "[papers]") {
   using X = Tensor<double>;
   const std::vector<X> a{X{1., 0.}, X{{0, 3}}}, b{X{0., 1.}, X{{0, 4}}};

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <gradus/ops/conv.hpp>
+#include <gradus/ops/create.hpp>
 #include <gradus/ops/losses/common.hpp>
 #include <gradus/ops/losses/regression.hpp>
 
