@@ -58,7 +58,7 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   const int64_t whole = imagenet ? 1281167 : cifar ? 50000 : 60000;
   p.images = o.images.value_or(args.pick<int64_t>(100, 500, 1000, whole));
   p.test = o.test.value_or(args.pick<int64_t>(100, 2000, 5000, imagenet ? 50000 : 10000));
-  p.epochs = o.epochs.value_or(args.pick<int64_t>(2, 25, 50, 300));
+  p.epochs = o.epochs.value_or(args.pick<int64_t>(2, 60, 50, 300));
   p.batch = o.batch.value_or(imagenet && paper ? 256 : 64);
   p.crop = o.crop.value_or(paper && cifar ? 4 : 0);
   p.lr = o.lr.value_or(paper && cifar ? 0.25 : 0.1), p.decay = o.decay.value_or(1e-4);
