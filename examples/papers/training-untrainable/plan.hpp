@@ -50,17 +50,17 @@ struct Target {
 };
 
 struct ImagePlan {
-  int64_t images, test, epochs, guide_epochs, guide_batch;
-  double lr, guide_lr;
-  ResNetConfig guide, untrained;
-  std::vector<Target> targets;
-  std::vector<double> sweep;  // learning rates of unguided training, one seed
+  int64_t images = 0, test = 0, epochs = 0, guide_epochs = 0, guide_batch = 0;
+  double lr = 0, guide_lr = 0;
+  ResNetConfig guide = {}, untrained = {};
+  std::vector<Target> targets = {};
+  std::vector<double> sweep = {};  // learning rates of unguided training, one seed
 };
 struct SequencePlan {
-  std::string name;  // copy or parity
-  int64_t train, test, least, most, epochs, guide_epochs, batch;
-  double lr;
-  SequenceConfig rnn, transformer;
+  std::string name = {};  // copy or parity
+  int64_t train = 0, test = 0, least = 0, most = 0, epochs = 0, guide_epochs = 0, batch = 0;
+  double lr = 0;
+  SequenceConfig rnn = {}, transformer = {};
   double clip = 1;
   bool target_is_rnn() const { return name == "copy"; }
   const SequenceConfig& target() const { return target_is_rnn() ? rnn : transformer; }
@@ -83,27 +83,15 @@ inline ImagePlan image_plan(const app::Args& args, const Options& o) {
   const bool smoke = args.setting == app::Setting::smoke, quick = args.setting == app::Setting::quick,
              paper = args.setting == app::Setting::paper;
   const Pairs pairs = o.pairs == "last" ? Pairs::last : Pairs::all;
-  ImagePlan p{o.images.value_or(smoke ? 64 : 4000),
-              smoke ? 64 : 2000,
-              o.epochs.value_or(smoke   ? 1
-                                : paper ? 100
-                                        : 8),
-              smoke   ? 1
-              : paper ? 100
-                      : 12,
-              paper   ? 256
-              : smoke ? 32
-                      : 128,
-              o.lr.value_or(1e-3),
-              paper ? 1e-3 : 2e-3,
-              {},
-              {},
-              {},
-              {}};
+  ImagePlan p;
+  p.images = o.images.value_or(smoke ? 64 : 4000), p.test = smoke ? 64 : 2000;
+  p.epochs = o.epochs.value_or(args.pick<int64_t>(1, 8, 8, 100)), p.lr = o.lr.value_or(1e-3);
+  p.guide_epochs = args.pick<int64_t>(1, 12, 12, 100), p.guide_batch = args.pick<int64_t>(32, 128, 128, 256);
+  p.guide_lr = paper ? 1e-3 : 2e-3;
   p.guide_batch = std::min(p.guide_batch, p.images);
   p.untrained.widths = {8, 16, 32};
   if (smoke) p.guide.widths = p.untrained.widths = {4, 4, 8};
-  if (paper) p.guide = p.untrained = resnet18();
+  if (paper) p.guide = p.untrained = o.target == "plain-conv" ? resnet50() : resnet18();
 
   const Arm none{"none"}, trained{"trained", Kind::trained, o.guide_steps, pairs},
       untrained{"untrained", Kind::untrained, o.guide_steps, pairs}, noise{"noise", Kind::noise, o.guide_steps, pairs},
@@ -136,7 +124,7 @@ inline ImagePlan image_plan(const app::Args& args, const Options& o) {
   Target conv{"plain-conv", {}, plain, arms};
   if (!o.guide && !quick && !paper) wide.arms.push_back(last);
   if (quick) p.targets = {wide};
-  else if (paper || smoke) p.targets = {wide, deep, conv};
+  else if (smoke) p.targets = {wide, deep, conv};
   else p.targets = {wide, deep};
   if (o.target) {
     p.targets.clear();
@@ -149,31 +137,14 @@ inline ImagePlan image_plan(const app::Args& args, const Options& o) {
 
 inline SequencePlan sequence_plan(const app::Args& args, const Options& o, const std::string& name) {
   const bool smoke = args.setting == app::Setting::smoke, paper = args.setting == app::Setting::paper, copy = name == "copy";
-  SequencePlan p{name,
-                 o.images.value_or(smoke   ? 32
-                                   : paper ? 50000
-                                           : 5120),
-                 smoke ? 32 : 1024,
-                 paper  ? (copy ? 20 : 2)
-                 : copy ? 5
-                        : 2,
-                 smoke   ? 6
-                 : paper ? (copy ? 40 : 50)
-                 : copy  ? 10
-                         : 16,
-                 o.epochs.value_or(smoke   ? 1
-                                   : paper ? 100
-                                           : 20),
-                 smoke   ? 1
-                 : paper ? 100
-                 : copy  ? 30
-                         : 60,
-                 smoke   ? 16
-                 : paper ? 256
-                         : std::min<int64_t>(o.batch, 256),
-                 o.lr.value_or(1e-3),
-                 {},
-                 {}};
+  SequencePlan p;
+  p.name = name;
+  p.train = o.images.value_or(smoke ? 32 : paper ? 50000 : 5120), p.test = smoke ? 32 : 1024;
+  p.least = paper && copy ? 20 : copy ? 5 : 2;
+  p.most = smoke ? 6 : paper ? (copy ? 40 : 50) : copy ? 10 : 16;
+  p.epochs = o.epochs.value_or(smoke ? 1 : paper ? 100 : copy ? 12 : 20);
+  p.guide_epochs = smoke ? 1 : paper ? 100 : copy ? 15 : 60;
+  p.batch = smoke ? 16 : o.batch, p.lr = o.lr.value_or(1e-3);
   p.batch = std::min(p.batch, p.train);
   SequenceConfig c;
   c.vocabulary = c.classes = 13;

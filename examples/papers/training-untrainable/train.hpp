@@ -13,8 +13,8 @@ namespace guidance {
 
 struct FitOptions {
   int64_t epochs = 8;
-  double lr = 1e-3, alpha = 1;
-  int64_t guide_steps = -1;  // guidance for so many steps; -1: for all, 0: the distance is measured, not trained
+  double lr = 1e-3, alpha = 1;  // lr: a tenth every 30 epochs
+  int64_t guide_steps = -1;     // guidance for so many steps; -1: for all, 0: the distance is measured, not trained
   std::vector<Pair> pairs = {};
   bool by_token = false;
   bool decoupled = false;     // AdamW
