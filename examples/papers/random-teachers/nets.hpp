@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <gradus.hpp>
+#include <gradus/models/resnet.hpp>
 #include <gradus/nn.hpp>
 #include <gradus/optim.hpp>
 
@@ -31,46 +32,16 @@ struct NetOptions {
   bool has_norm() const { return norm || arch == Arch::resnet18; }
 };
 
-/// relu(shortcut(x) + norm(conv(relu(norm(conv(x)))))); He et al. 2016. A projection where the shapes change.
-template <class D>
-struct Block {
-  using value_type = float;
-  using device_type = D;
-  std::vector<nn::Conv2d<float, D>> convs;  // the third one projects
-  std::vector<nn::BatchNorm2d<float, D>> norms;
-  Block(int64_t in, int64_t out, int64_t stride) {
-    const auto add = [&](int64_t from, int64_t kernel, int64_t by) {
-      convs.emplace_back(from, out, kernel, ConvOptions{.stride = by, .padding = kernel / 2}, false);
-      nn::init::kaiming_normal(convs.back().weight, std::sqrt(2.0), nn::init::Fan::out);
-      norms.emplace_back(out);
-    };
-    add(in, 3, stride), add(out, 3, 1);
-    if (in != out) add(in, 1, stride);
-  }
-  Tensor<float, D> forward(const Tensor<float, D>& x) const {
-    const auto y = norms[1](convs[1](relu(norms[0](convs[0](x)))));
-    return relu(y + (convs.size() == 3 ? norms[2](convs[2](x)) : x));
-  }
-  void visit(auto&& f) { f("convs", convs), f("norms", norms); }
-};
-
 /// x [B, channels, side, side] -> [B, features]. Convolutions start from Kaiming's normal of fan_out, biases from 0.
 template <class D>
 nn::AnyModule<float, D> encoder(const NetOptions& o) {
+  if (o.arch == Arch::resnet18) {
+    auto c = models::resnet18();
+    c.channels = o.channels, c.imagenet_stem = false;
+    return models::ResNetFeatures<float, D>(c);
+  }
   nn::Sequential<float, D> net;
   int64_t in = o.channels;
-  if (o.arch == Arch::resnet18) {
-    nn::Conv2d<float, D> stem(in, 64, 3, {.padding = 1}, false);
-    nn::init::kaiming_normal(stem.weight, std::sqrt(2.0), nn::init::Fan::out);
-    net.add(stem).add(nn::BatchNorm2d<float, D>(64)).add(nn::ReLU{});
-    in = 64;
-    for (const int64_t width : {64, 128, 256, 512}) {
-      net.add(Block<D>(in, width, width == 64 ? 1 : 2)).add(Block<D>(width, width, 1));
-      in = width;
-    }
-    net.add([](const Tensor<float, D>& x) { return mean(x, {2, 3}); });
-    return net;
-  }
   for (const int64_t width : o.widths()) {
     if (width == 0) {
       net.add(nn::MaxPool2d(2));
