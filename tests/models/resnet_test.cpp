@@ -117,7 +117,7 @@ TEST_CASE("resnet: weights from a file, with the counts of batches that others k
 
 TEST_CASE("resnet: what does not fit is said") {
   CHECK_THROWS_WITH(ResNet<>({.blocks = {1, 2}, .widths = {8}}),
-                    contains("ResNet: no such network") && contains("stages 2") && contains("widths 1"));
+                    contains("ResNet: no such network") && contains("stages    2") && contains("widths    1"));
   CHECK_THROWS_WITH(models::cifar_resnet(21), contains("cifar_resnet: no such depth") && contains("21") && contains("6 n + 2"));
   ResNet<> net(small(false));
   CHECK_THROWS_WITH(net(randn({1, 3, 8, 8})),

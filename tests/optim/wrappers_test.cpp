@@ -166,8 +166,8 @@ TEST_CASE("aligned gradients: of two losses in conflict the second gives way, al
   CHECK(conflict.projected);
   CHECK(conflict.cosine == Approx(-1 / std::sqrt(5.0 * 11)));
   CHECK(check::difference(shared.grad(), {2}, {1 - 1 + 0.2, 1}) == "");
-  CHECK(check::difference(head.grad(), {1}, {2 + 0.4}) == "");
-  CHECK(check::difference(other.grad(), {1}, {3}) == "");
+  CHECK(head.grad().item() == Approx(2.4));
+  CHECK(other.grad().item() == 3);
   const auto none = align_gradients(sum(a + b), sum(b), Params{shared});
   CHECK(!none.projected);
   CHECK(none.cosine == Approx(1 / std::sqrt(2.0)));
