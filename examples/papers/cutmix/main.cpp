@@ -8,7 +8,7 @@
 // README.md.
 #include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 #include <gradus/optim.hpp>
 
 #include "plan.hpp"
@@ -241,11 +241,8 @@ int reproduce(const app::Args& args, const Options& o) {
       .images(mixed_sheet(*pictures.begin(), d, q), "mixed")
       .images(cams, "maps")
       .plot(curves, "accuracy")
-      .plot(holes, "holes")
-      .run(metrics, args.command)
-      .write(args.out);
-  std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+      .plot(holes, "holes");
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <gradus.hpp>
+#include <gradus/models/resnet.hpp>
 #include <gradus/nn.hpp>
 
 namespace cutmix {
@@ -47,27 +48,6 @@ struct PyramidBlock {
     return y + (out > in ? pad(s, {0, 0, 0}, {out - in, 0, 0}) : s);
   }
   void visit(auto&& f) { f("convs", convs), f("norms", norms); }
-};
-
-/// He et al. 2016, bottleneck: relu(shortcut + conv 1 x 1 - BN - ReLU - conv 3 x 3 - BN - ReLU - conv 1 x 1 to 4 width - BN).
-template <class T, class D>
-struct ResidualBlock {
-  using value_type = T;
-  using device_type = D;
-  std::vector<nn::Conv2d<T, D>> convs, project;  // project: none or one, where shapes change
-  std::vector<nn::BatchNorm2d<T, D>> norms, project_norm;
-  ResidualBlock(int64_t in, int64_t width, int64_t stride) {
-    const int64_t out = 4 * width;
-    convs = {convolution<T, D>(in, width, 1), convolution<T, D>(width, width, 3, stride), convolution<T, D>(width, out, 1)};
-    for (const int64_t n : {width, width, out}) norms.emplace_back(n);
-    if (in != out || stride > 1) project.push_back(convolution<T, D>(in, out, 1, stride)), project_norm.emplace_back(out);
-  }
-  Tensor<T, D> forward(const Tensor<T, D>& x) const {
-    auto y = x;
-    for (std::size_t k = 0; k < convs.size(); ++k) y = norms[k](convs[k](k ? relu(y) : y));
-    return relu(y + (project.empty() ? x : project_norm[0](project[0](x))));
-  }
-  void visit(auto&& f) { f("convs", convs), f("norms", norms), f("project", project), f("project_norm", project_norm); }
 };
 
 struct NetConfig {
@@ -167,7 +147,7 @@ struct Net {
       nn::Sequential<T, D> stage;
       for (int64_t k = 0; k < blocks; ++k, in = 4 * width) {
         const int64_t stride = width > 64 && k == 0 ? 2 : 1, before = side_;
-        const ResidualBlock<T, D> block(in, width, stride);
+        const models::ResidualBlock<T, D> block(in, width, stride, {.bottleneck = true});
         for (std::size_t j = 0; j < 3; ++j) count(block.convs[j], j == 1 ? stride : 1);
         if (!block.project.empty()) side_ = before, count(block.project[0], stride);
         stage.add(block);

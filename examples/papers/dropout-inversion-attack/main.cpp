@@ -9,7 +9,7 @@
 
 #include <gradus/app/args.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 
 #include "exact.hpp"
 #include "plan.hpp"
@@ -227,9 +227,7 @@ int reproduce(const app::Args& args, const Options& o) {
   report.table(metrics.table(),
                "Mean ± standard deviation over the seeds: each an image, weights, masks and a start of its own");
   for (std::size_t k = 0; k < list.size(); ++k) draw_phase(list[k], drawings[k], metrics, report);
-  report.run(metrics, args.command).write(args.out);
-  std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

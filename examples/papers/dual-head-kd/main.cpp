@@ -9,8 +9,8 @@
 #include <map>
 
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
-#include <gradus/training/checkpoint.hpp>
+#include <gradus/app/finish.hpp>
+#include <gradus/training.hpp>
 
 #include "plan.hpp"
 
@@ -36,11 +36,6 @@ Tensor<float> all_logits(Net<D>& net, const Task& task, const Samples& s, bool a
   nn::train(net);
   return cat(parts, 0);
 }
-inline double accuracy(const Tensor<float>& logits, const Tensor<int64_t>& y, int64_t k = 1) {
-  const auto best = topk(logits, k, 1).index;
-  return mean(sum(cast<double>(equal(best, unsqueeze(y, 1))), 1)).item();
-}
-
 /// Trains `net` with a method. teacher: its logits for all samples, or a function of the batch; after(epoch) ends each epoch.
 template <class D, class Teacher, class F>
 void fit(Net<D>& net, const Task& task, const Samples& s, const Method& m, const Training& o, Teacher&& teacher, Run& run,
@@ -129,7 +124,7 @@ int reproduce(const app::Args& args, const Options& o) {
       if (!app::interrupted())
         training::save_module(args.out + "/teacher-" + s.task + "-" + s.teacher.name() + ".safetensors", *t.net);
     }
-    t.accuracy = accuracy(all_logits(*t.net, task, task.test), task.test.y);
+    t.accuracy = training::top_k_accuracy(all_logits(*t.net, task, task.test), task.test.y, 1);
     if (task.training.empty()) t.table = all_logits(*t.net, task, task.train).template to<D>();
     nn::eval(*t.net);
     return t;
@@ -162,11 +157,11 @@ int reproduce(const app::Args& args, const Options& o) {
         fit(net, task, train, m, s.training, says, run, m.loss == Loss::ce_binary && m.alpha == 1, progress,
             s.name + ", " + m.name + ", seed " + std::to_string(seed), [&](int64_t epoch) {
               run.epochs.push_back(static_cast<double>(epoch + 1));
-              run.accuracy.push_back(accuracy(all_logits(net, task, task.test), task.test.y));
+              run.accuracy.push_back(training::top_k_accuracy(all_logits(net, task, task.test), task.test.y, 1));
             });
         const auto logits = all_logits(net, task, task.test);
-        run.final = run.accuracy.empty() ? NAN : run.accuracy.back(), run.top5 = accuracy(logits, task.test.y, 5);
-        if (m.aux != Aux::none) run.aux = accuracy(all_logits(net, task, task.test, true), task.test.y);
+        run.final = run.accuracy.empty() ? NAN : run.accuracy.back(), run.top5 = training::top_k_accuracy(logits, task.test.y, 5);
+        if (m.aux != Aux::none) run.aux = training::top_k_accuracy(all_logits(net, task, task.test, true), task.test.y, 1);
         if (seed == args.seed && s.every_seed) {
           const int64_t n = std::min<int64_t>(40, task.test.size());
           const auto some = task.test.first(n);
@@ -267,9 +262,7 @@ int reproduce(const app::Args& args, const Options& o) {
         scatter.points(s.methods[k].name, study[k][0].teacher, study[k][0].student);
     report.plot(scatter, "logits-" + s.name);
   }
-  report.run(metrics, args.command).write(args.out);
-  std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

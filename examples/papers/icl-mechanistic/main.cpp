@@ -11,7 +11,7 @@
 #include <gradus/app/args.hpp>
 #include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 #include <gradus/optim.hpp>
 
 #include "drawings.hpp"
@@ -251,12 +251,9 @@ int reproduce(const app::Args& args, const Options& o) {
     }
   std::cout << steps.text() << metrics.table().text() << metrics.checks_table().text();
   report.table(steps, "Checkpoints")
-      .table(metrics.table(), "Mean ± standard deviation over the seeds")
-      .run(metrics, args.command)
-      .write(args.out);
-  std::cout << "processor time " << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC, 3) << " s\nwrote "
-            << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+      .table(metrics.table(), "Mean ± standard deviation over the seeds");
+  std::cout << "processor time " << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC, 3) << " s\n";
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

@@ -10,7 +10,7 @@
 #include <gradus/app/args.hpp>
 #include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 
 #include "model.hpp"
 
@@ -317,10 +317,8 @@ int reproduce(const app::Args& args, const Options& o) {
   if (before.rows) report.plot(before, "before").plot(after, "after");
   if (!law.series.empty()) report.plot(law, "law");
   if (!coverages.series.empty()) report.plot(coverages, "coverage");
-  report.run(metrics, args.command).write(args.out);
-  std::cout << "processor time " << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC, 3) << " s\nwrote " << args.out
-            << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+  std::cout << "processor time " << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC, 3) << " s\n";
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

@@ -10,7 +10,7 @@
 #include <gradus/app/args.hpp>
 #include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 #include <gradus/data/fashion_mnist.hpp>
 #include <gradus/optim.hpp>
 
@@ -274,11 +274,8 @@ int reproduce(const app::Args& args, const Options& o) {
       .plot(by_time, "loss-by-time")
       .plot(error, "error")
       .plot(variance, "variance")
-      .images(mistakes, "mistakes")
-      .run(metrics, args.command)
-      .write(args.out);
-  std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+      .images(mistakes, "mistakes");
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

@@ -10,7 +10,7 @@
 
 #include <gradus/app/image_grid.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 
 #include "plan.hpp"
 
@@ -314,9 +314,7 @@ int reproduce(const app::Args& args, const Options& o) {
     for (std::size_t k = 0; k < belief.columns; ++k) belief.column_names.push_back(std::to_string(k + 1));
     report.plot(belief, "belief").images(grid, "pictures");
   }
-  report.run(metrics, args.command).write(args.out);
-  std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

@@ -61,14 +61,14 @@ inline std::vector<Job> jobs(const app::Args& args, const Options& o) {
   };
   std::vector<Job> list{job("NoProp-DT", Variant::dt), job("back-propagation", Variant::bp), job("plain", Variant::plain),
                         job("NoProp-CT", Variant::ct), job("NoProp-FM", Variant::fm)};
-  if (quick) list = {list[0], list[2]};
   if (args.setting == app::Setting::normal) list[2].every_seed = false;
-  if (!o.own()) return list;
+  if (!o.own()) {
+    if (quick) list = {list[0], list[2]};
+    return list;
+  }
   if (o.variant || !paper) {
     const std::map<std::string, std::size_t> names{{"dt", 0}, {"bp", 1}, {"plain", 2}, {"ct", 3}, {"fm", 4}};
-    const Job all[] = {job("NoProp-DT", Variant::dt), job("back-propagation", Variant::bp), job("plain", Variant::plain),
-                       job("NoProp-CT", Variant::ct), job("NoProp-FM", Variant::fm)};
-    list = {all[names.at(o.variant.value_or("dt"))]};
+    list = {Job(list[names.at(o.variant.value_or("dt"))])};
   }
   for (Job& j : list) {
     j.every_seed = true;

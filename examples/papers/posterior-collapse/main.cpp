@@ -11,7 +11,7 @@
 #include <gradus/app/args.hpp>
 #include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 #include <gradus/data/batches.hpp>
 #include <gradus/data/fashion_mnist.hpp>
 
@@ -378,10 +378,8 @@ int reproduce(const app::Args& args, const Options& o) {
   if (args.setting != app::Setting::quick && o.model != "vae" && !app::interrupted()) trained_models<D>(args, o, set, metrics, report);
   std::cout << metrics.table().text() << metrics.checks_table().text();
   if (!metrics.methods().empty()) report.table(metrics.table(), "Trained models: mean ± standard deviation over the seeds");
-  report.run(metrics, args.command).write(args.out);
-  std::cout << "processor time " << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC, 3) << " s\nwrote " << args.out
-            << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+  std::cout << "processor time " << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC, 3) << " s\n";
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

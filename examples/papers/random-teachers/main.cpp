@@ -9,7 +9,7 @@
 
 #include <gradus/app/image_grid.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 #include <gradus/io/safetensors.hpp>
 
 #include "plan.hpp"
@@ -319,9 +319,7 @@ int reproduce(const app::Args& args, const Options& o) {
   report.heading("Figures")
       .table(metrics.table(), "Mean ± standard deviation over the seeds")
       .table(each, "First seed, by epoch");
-  report.run(metrics, args.command).write(args.out);
-  std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

@@ -12,7 +12,7 @@
 #include <gradus/app/args.hpp>
 #include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 #include <gradus/data/tokenizer.hpp>
 
 #include "model.hpp"
@@ -247,9 +247,7 @@ int reproduce(const app::Args& args, const Options& o) {
   }
   std::cout << metrics.checks_table().text() << "processor time "
             << app::figure(static_cast<double>(std::clock()) / CLOCKS_PER_SEC - begin, 3) << " s\n";
-  report.run(metrics, args.command).write(args.out);
-  std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {

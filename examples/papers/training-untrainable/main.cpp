@@ -9,7 +9,7 @@
 #include <iostream>
 #include <map>
 
-#include <gradus/app/report.hpp>
+#include <gradus/app/finish.hpp>
 
 #include "plan.hpp"
 
@@ -273,9 +273,7 @@ int reproduce(const app::Args& args, const Options& o) {
   for (const auto& name : sequence_tasks(args, o)) sequences<D>(args, o, name, metrics, report, pairs);
   std::cout << metrics.table().text() << pairs.text() << metrics.checks_table().text();
   report.heading("Figures").table(metrics.table(), "Mean ± standard deviation over the seeds").table(pairs, "Held-out samples");
-  report.run(metrics, args.command).write(args.out);
-  std::cout << "wrote " << args.out << "/report.html and " << metrics.write(args.out).string() << "\n";
-  return app::interrupted() ? 130 : metrics.exit_code(args.check);
+  return app::finish(report, metrics, args);
 }
 
 int main(int argc, char** argv) {
