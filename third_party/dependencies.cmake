@@ -85,7 +85,7 @@ macro(gradus_find_catch2)
   endif()
 endmacro()
 
-# The tables of recorded values that tests read.
+# The tables of recorded values that tests read, and the figures that `./gradus reproduce` does.
 macro(gradus_find_json)
   find_package(nlohmann_json QUIET)
   if(NOT TARGET nlohmann_json::nlohmann_json)

@@ -22,7 +22,7 @@ expect() {
 expect 0 "usage: ./gradus COMMAND" help
 expect 0 "usage: ./gradus COMMAND" --help
 expect 0 "usage: ./gradus COMMAND"
-expect 2 "unknown command 'trian'; commands: demo test example bench gpu debug site new help" trian
+expect 2 "unknown command 'trian'; commands: demo test example reproduce bench gpu debug site new help" trian
 expect 2 "usage: ./gradus example SLUG" example
 expect 2 "usage: ./gradus debug SLUG" debug
 expect 2 "there is no example 'no-such-paper'" example no-such-paper --quick

@@ -225,15 +225,18 @@ class Report {
   static std::string table_html(const Table& t, std::string_view caption) {
     std::string s = "<div class=\"wide\"><table>";
     if (!caption.empty()) s += "<caption>" + escape_html(caption) + "</caption>";
-    const auto cell = [&](const char* tag, std::size_t c, const std::string& text) {
-      s += std::string("<") + tag + (t.numeric(c) ? " class=\"number\">" : ">") + escape_html(text) + "</" + tag + ">";
+    const auto cell = [&](const char* tag, std::size_t c, const std::string& text, const std::string& link = {}) {
+      s += std::string("<") + tag + (t.numeric(c) ? " class=\"number\">" : ">");
+      s += link.empty() ? escape_html(text) : "<a href=\"" + escape_html(link) + "\">" + escape_html(text) + "</a>";
+      s += std::string("</") + tag + ">";
     };
     s += "<thead><tr>";
     for (std::size_t c = 0; c < t.columns.size(); ++c) cell("th", c, t.columns[c]);
     s += "</tr></thead><tbody>\n";
-    for (const auto& r : t.rows) {
+    for (std::size_t i = 0; i < t.rows.size(); ++i) {
       s += "<tr>";
-      for (std::size_t c = 0; c < r.size(); ++c) cell("td", c, r[c]);
+      for (std::size_t c = 0; c < t.rows[i].size(); ++c)
+        cell("td", c, t.rows[i][c], c == 0 && i < t.links.size() ? t.links[i] : std::string());
       s += "</tr>\n";
     }
     return s + "</tbody></table></div>\n";

@@ -69,6 +69,7 @@ inline std::string figure(const MeanStd& m, int digits = 4) {
 struct Table {
   std::vector<std::string> columns;
   std::vector<std::vector<std::string>> rows;
+  std::vector<std::string> links = {};  ///< for a report: the page that a row's first cell opens; empty: none
 
   void row(std::vector<std::string> cells) {
     cells.resize(std::max(cells.size(), columns.size()));
