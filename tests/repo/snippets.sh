@@ -21,6 +21,28 @@ for page in README.md CONTRIBUTING.md include/gradus/ARCHITECTURE.md include/gra
     }
     inside { print > file }' "$page"
 done
+
+# The right column of the table of names, in the scope that the page states, is C++ too. A build without a device knows
+# its type, which is enough here.
+table=$work/from_pytorch_table.cpp rows=0
+page=include/gradus/FROM_PYTORCH.md
+{
+  echo "#define GRADUS_WITH_CUDA 1"
+  sed -n '/^```cpp/,/^```/p' "$page" | sed '/^```/d'
+  echo "[[maybe_unused]] static void table() {"
+} >"$table"
+while IFS=: read -r line entry; do
+  entry=${entry##*| \`}
+  entry=${entry%%\`*}
+  printf '#line %d "%s"\n  static_cast<void>(%s);\n' "$line" "$page" "$entry" >>"$table"
+  rows=$((rows + 1))
+done < <(grep -n '^| .* | `[^`]*` |$' "$page")
+echo "}" >>"$table"
+echo "$rows names"
+((rows >= 200)) || { echo "the table of names has lost rows"; bad=1; }
+entries=$(grep -c '^| ' "$page") headings=$(grep -c '^| PyTorch' "$page")
+((rows == entries - headings)) || { echo "$((entries - headings - rows)) rows of $page have no C++"; bad=1; }
+
 for file in "$work"/*.cpp; do
   [[ -e $file ]] || break
   count=$((count + 1))
