@@ -103,3 +103,9 @@ macro(gradus_find_benchmark)
     gradus_fetch(benchmark https://github.com/google/benchmark/archive/refs/tags/v1.9.1.tar.gz)
   endif()
 endmacro()
+
+# <gradus/dist.hpp>: several processes. Never fetched: an MPI belongs to the machine that it runs on.
+macro(gradus_find_mpi)
+  set(MPI_CXX_SKIP_MPICXX ON)
+  find_package(MPI QUIET COMPONENTS CXX)
+endmacro()

@@ -6,6 +6,7 @@
 #                                                     plots          gnuplot
 #                                                     gdb            for ./gradus debug
 #                                                     doxygen        for ./gradus site
+#                                                     mpi            Open MPI, for several processes
 #                                                     numpy          for the test that exchanges arrays with it
 #                                                     torch          PyTorch in ~/.cache/gradus/venv, the peer of the benchmarks
 #                                                     smollm2        SmolLM2-135M-Instruct, a language model, 98 MB
@@ -16,7 +17,7 @@
 set -euo pipefail
 
 libraries=(libeigen3-dev catch2 libbenchmark-dev libboost-context-dev libcli11-dev nlohmann-json3-dev zlib1g-dev libstb-dev)
-known="fashion-mnist, plots, gdb, chromium, doxygen, numpy, torch, smollm2, minilm, wordnet"
+known="fashion-mnist, plots, gdb, chromium, doxygen, mpi, numpy, torch, smollm2, minilm, wordnet"
 cache=${HOME:-/root}/.cache/gradus
 
 say() { printf 'gradus: %s\n' "$*" >&2; }
@@ -29,7 +30,7 @@ while (($#)); do
   case $1 in
     --with)
       case ${2-} in
-        fashion-mnist | plots | gdb | chromium | doxygen | numpy | torch | smollm2 | minilm | wordnet) extras+="$2 " ;;
+        fashion-mnist | plots | gdb | chromium | doxygen | mpi | numpy | torch | smollm2 | minilm | wordnet) extras+="$2 " ;;
         *) die "install.sh: --with '${2-}' is not known; known: $known" ;;
       esac
       shift 2 ;;
@@ -55,6 +56,7 @@ missing_packages() {
   if with gdb && ! has gdb; then echo gdb; fi
   if with chromium && ! has chromium && ! has chromium-browser && ! has google-chrome; then echo chromium; fi
   if with doxygen && ! has doxygen; then echo doxygen; fi
+  if with mpi && ! has mpirun; then echo openmpi-bin libopenmpi-dev | tr ' ' '\n'; fi
   if with numpy && ! python3 -c 'import numpy' 2>/dev/null && ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then echo python3-numpy; fi
   if with wordnet && [[ ! -e /usr/share/wordnet/data.noun ]]; then echo wordnet-base; fi
   local asked=("${libraries[@]}") installed package

@@ -29,6 +29,7 @@ const std::map<std::string, std::set<std::string>> arrows = {
     {"app", {"core", "io"}},                                    // knows no model and no data set
     {"models", {"core", "tensor", "autograd", "ops", "nn", "io", "data"}},   // whole networks with their files
     {"training", {"core", "tensor", "autograd", "ops", "nn", "optim", "io", "data", "app"}},   // around a loop, never the loop
+    {"dist", {"core", "tensor", "autograd", "ops", "nn", "optim", "data", "io", "training"}},
     {"interop", {"core", "tensor", "autograd", "ops"}},
     {"debug", {"core", "kernels", "tensor", "autograd", "ops", "nn", "optim", "io"}},   // included by no header
 };

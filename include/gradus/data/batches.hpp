@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <gradus/data/mnist.hpp>
+#include <gradus/data/part.hpp>
 #include <gradus/kernels/random.hpp>
 #include <gradus/ops/create.hpp>
 
@@ -86,6 +87,8 @@ struct BatchOptions {
   Normalisation norm = {};
   int64_t shift = 0;       ///< augmentation: move each picture by up to this many pixels up or down, left or right, black comes in
   bool flip = false;       ///< augmentation: mirror every second picture; both are functions of (seed, epoch, picture)
+  int64_t part = 0;        ///< of each batch only this of so many `parts`: of a process among several
+  int64_t parts = 1;
 };
 
 namespace detail {
@@ -122,6 +125,7 @@ class Batches {
   Batches(const ImageSet& set, const BatchOptions& o, Where at = Where::current()) : set_(&set), o_(o), at_(at) {
     if (o.batch < 1) fail("batches", "an empty batch", {{"batch", std::to_string(o.batch)}}, "at least 1 picture", at);
     if (o.shift < 0) fail("batches", "a negative shift", {{"shift", std::to_string(o.shift)}}, "pixels >= 0", at);
+    data::part_of(o.batch, o.part, o.parts, at);
     order_.resize(static_cast<std::size_t>(set.size()));
     if (o.shuffle) kernels::random_permutation(Cpu{}, order_.data(), set.size(), {o.seed, o.epoch});
     else
@@ -130,7 +134,8 @@ class Batches {
   /// The number of batches.
   int64_t size() const { return (set_->size() + (o_.drop_last ? 0 : o_.batch - 1)) / o_.batch; }
   Batch<T> operator[](int64_t b) const {
-    const int64_t begin = b * o_.batch, n = std::min(o_.batch, set_->size() - begin);
+    const Part own = part_of_batch("batches", std::min(o_.batch, set_->size() - b * o_.batch), o_.part, o_.parts, at_);
+    const int64_t begin = b * o_.batch + own.begin, n = own.size();
     Batch<T> batch = gather_batch<T>(*set_, order_.data() + begin, n, o_.norm, at_);
     if (o_.shift > 0 || o_.flip) detail::shift_and_flip(batch.x, order_.data() + begin, o_);
     return batch;

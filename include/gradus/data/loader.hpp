@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include <gradus/data/part.hpp>
 #include <gradus/data/samplers.hpp>
 #include <gradus/ops/create.hpp>
 #include <gradus/tensor/tensor.hpp>
@@ -37,6 +38,8 @@ struct LoaderOptions {
   bool drop_last = false;  ///< leave out a last batch that is not full
   int threads = 0;         ///< that make batches ahead; 0: made when asked for
   int64_t ahead = 4;       ///< batches that may wait
+  int64_t part = 0;        ///< of each batch only this of so many `parts`: of a process among several
+  int64_t parts = 1;
 };
 
 /// What a batch is made from.
@@ -180,11 +183,12 @@ class Loader {
 
  private:
   Loader(int64_t n, LoaderOptions o, Make make, std::function<std::vector<int64_t>(int64_t)> order, Where at)
-      : n_(n), o_(o), make_(std::move(make)), order_from_(std::move(order)) {
-    if (n < 0 || o.batch < 1 || o.threads < 0 || o.ahead < 1)
+      : n_(n), o_(o), make_(std::move(make)), at_(at), order_from_(std::move(order)) {
+    if (n < 0 || o.batch < 1 || o.threads < 0 || o.ahead < 1 || o.parts < 1 || o.part < 0 || o.part >= o.parts)
       fail("Loader", "options out of range",
-           {{"samples", std::to_string(n)}, {"batch", std::to_string(o.batch)}, {"threads", std::to_string(o.threads)}, {"ahead", std::to_string(o.ahead)}},
-           "samples >= 0, batch >= 1, threads >= 0, ahead >= 1", at);
+           {{"samples", std::to_string(n)}, {"batch", std::to_string(o.batch)}, {"threads", std::to_string(o.threads)}, {"ahead", std::to_string(o.ahead)},
+            {"part", std::to_string(o.part) + " of " + std::to_string(o.parts)}},
+           "samples >= 0, batch >= 1, threads >= 0, ahead >= 1, 0 <= part < parts", at);
   }
   int64_t batches_of(std::size_t samples) const {
     return (static_cast<int64_t>(samples) + (o_.drop_last ? 0 : o_.batch - 1)) / o_.batch;
@@ -204,8 +208,9 @@ class Loader {
   }
   BatchPlan plan(int64_t number) {
     const auto& all = order();
-    const auto begin = static_cast<std::size_t>(number * o_.batch), end = std::min(all.size(), begin + static_cast<std::size_t>(o_.batch));
-    return {epoch_, number, {all.begin() + static_cast<std::ptrdiff_t>(begin), all.begin() + static_cast<std::ptrdiff_t>(end)},
+    const int64_t first = number * o_.batch, count = std::min(o_.batch, static_cast<int64_t>(all.size()) - first);
+    const Part own = part_of_batch("Loader", count, o_.part, o_.parts, at_);
+    return {epoch_, number, {all.begin() + first + own.begin, all.begin() + first + own.end},
             {o_.seed, static_cast<uint64_t>(epoch_)}};
   }
   /// The next batch; nothing at the end of an epoch, which begins the next one.
@@ -228,6 +233,7 @@ class Loader {
   int64_t n_;
   LoaderOptions o_;
   Make make_;
+  Where at_;
   std::function<std::vector<int64_t>(int64_t)> order_from_;
   std::vector<int64_t> order_;
   int64_t order_of_ = -1, epoch_ = 0, next_ = 0;

@@ -128,17 +128,24 @@ class Checkpoint {
     return *this;
   }
 
+  /// For several processes, each of which calls save() and load() at the same steps, since a state may have to be gathered: only
+  /// one of them `writes`, and agree(v) says on all of them whether v holds on any (dist::share() does this).
+  Checkpoint& shared(bool writes, std::function<bool(bool)> agree) {
+    writes_ = writes, agree_ = std::move(agree);
+    return *this;
+  }
+
   void save(Where at = Where::current()) {
     io::NamedTensors all;
     for (const auto& t : things_)
       for (const auto& [path, x] : t.state(at)) all[path.empty() ? t.name : t.name + "." + path] = detail::to_host(x, at);
-    io::write_safetensors(path_, all, {{"format", "gradus checkpoint"}, {"version", GRADUS_VERSION_STRING}}, at);
+    if (writes_) io::write_safetensors(path_, all, {{"format", "gradus checkpoint"}, {"version", GRADUS_VERSION_STRING}}, at);
     saved_ = Clock::now();
   }
 
   /// Restores everything; false when there is no file. The whole file is read and checked before anything is changed.
   bool load(Where at = Where::current()) {
-    remove_remains();
+    if (writes_) remove_remains();
     std::error_code ec;
     if (!std::filesystem::exists(path_, ec)) return false;
     const io::NamedTensors all = io::read_safetensors(path_, at);
@@ -158,8 +165,9 @@ class Checkpoint {
 
   /// Saves when `seconds` have passed since the last time, and after Ctrl-C (app::catch_interrupt()). True after Ctrl-C.
   bool save_every(double seconds, Where at = Where::current()) {
-    const bool stop = app::interrupted();
-    if (stop || std::chrono::duration<double>(Clock::now() - saved_).count() >= seconds) save(at);
+    const bool stop = agree_ ? agree_(app::interrupted()) : app::interrupted();
+    const bool due = std::chrono::duration<double>(Clock::now() - saved_).count() >= seconds;
+    if (stop || (agree_ ? agree_(due) : due)) save(at);
     return stop;
   }
 
@@ -193,6 +201,8 @@ class Checkpoint {
   std::filesystem::path path_;
   Clock::time_point saved_;
   std::vector<Thing> things_;
+  bool writes_ = true;
+  std::function<bool(bool)> agree_;
 };
 
 /// The parameters and buffers of a module as a safetensors file, and back.
