@@ -1,5 +1,6 @@
 #include <gradus/ops/conv.hpp>
 #include <gradus/ops/matmul.hpp>
+#include <gradus/ops/shape.hpp>
 
 #include "ops/recorded_case.hpp"
 

@@ -1,6 +1,7 @@
 #include <limits>
 
 #include <gradus/ops/pool.hpp>
+#include <gradus/ops/shape.hpp>
 
 #include "ops/recorded_case.hpp"
 
