@@ -68,6 +68,7 @@ struct Controller {
   explicit Controller(int64_t B = 5, int64_t hidden = 100) : sizes(choices(B)), lstm(hidden, hidden) {
     first = zeros<float, D>({1, hidden}).requires_grad_();
     for (const int64_t n : sizes) embed.emplace_back(n, hidden), heads.emplace_back(hidden, n);
+    embed.pop_back();  // nothing follows the last decision
     for (auto& p : nn::parameters(*this)) nn::init::uniform(p, -0.1, 0.1);
   }
   void visit(auto&& f) { f("lstm", lstm), f("first", first), f("embed", embed), f("heads", heads); }
@@ -88,7 +89,7 @@ struct Controller {
       const Tensor<int64_t, D> a = choose(k, l);
       const auto own = squeeze(gather(l, 1, unsqueeze(a, 1)), 1), H = neg(sum(exp(l) * l, {1}));
       w.logp = k ? w.logp + own : own, w.entropy = k ? w.entropy + H : H;
-      x = embed[k](a);
+      if (k < embed.size()) x = embed[k](a);
     }
     return w;
   }
