@@ -64,7 +64,7 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   Training& t = p.training;
   t.epochs = o.epochs.value_or(args.pick<int64_t>(1, 3, 3, imagenet ? 250 : 600));
   t.batch = o.batch.value_or(net == "large" ? 16 : 32);
-  t.lr = o.lr.value_or(net == "large" ? 0.015 : net == "mobile" ? 0.04 : 0.025);
+  t.lr = o.lr.value_or(net == "large" ? 0.015 : net == "mobile" ? 0.04 : net == "small" ? 0.1 : 0.025);
   t.decay = net == "large" ? 5e-5 : net == "mobile" ? 4e-5 : 5e-4;
   t.rmsprop = imagenet, t.smoothing = imagenet ? 0.1 : 0, t.clip = imagenet ? 10 : 5;
   p.cutout = o.cutout.value_or(paper && !imagenet ? 16 : 0);
