@@ -74,7 +74,7 @@ inline PoolGeometry pool_geometry(const char* op, int d, const AnyTensor& x, con
     const int64_t reach = p.dilation[a] * (p.kernel[a] - 1);
     if (o.same) p.pad[a] = same_padding(p.in[a], p.stride[a], reach);
     const int64_t room = p.in[a] + 2 * p.pad[a] - reach - 1;
-    p.out[a] = o.same ? ceil_div(p.in[a], p.stride[a])
+    p.out[a] = o.same     ? ceil_div(p.in[a], p.stride[a])
                : room < 0 ? 0
                           : (o.ceil_mode ? ceil_div(room, p.stride[a]) : room / p.stride[a]) + 1;
     if (o.ceil_mode && !o.same && (p.out[a] - 1) * p.stride[a] >= p.in[a] + p.pad[a]) --p.out[a];
@@ -245,7 +245,8 @@ Tensor<T, D> avg_pool(const char* op, int d, const Tensor<T, D>& x, const PerAxi
   if (o.divisor < 0)
     fail(op, "a negative divisor", {{"x", describe(x)}, {"divisor", std::to_string(o.divisor)}},
          "a positive number, or 0 for the count", at);
-  PoolGeometry g = pool_geometry(op, d, x, kernel, {.stride = o.stride, .padding = o.padding, .ceil_mode = o.ceil_mode, .same = o.same}, at);
+  PoolGeometry g =
+      pool_geometry(op, d, x, kernel, {.stride = o.stride, .padding = o.padding, .ceil_mode = o.ceil_mode, .same = o.same}, at);
   g.count_include_pad = o.count_include_pad && !o.same, g.divisor = o.divisor;
   return avg_pool_forward(x, g, at);
 }
