@@ -19,6 +19,8 @@ TEST_CASE("convolutions in every kernel") {
                   List{uniform({2, 3, 6, 5}), uniform({4, 3, 2, 3}, -1, 1, 2), uniform({4}, -1, 1, 3)}) == "");
     CHECK(on_both([](const auto& v) { return conv2d(v[0], v[1], v[2]); },                         // 1x1: a product
                   List{uniform({2, 3, 4, 5}), uniform({6, 3, 1, 1}, -1, 1, 2), uniform({6}, -1, 1, 3)}) == "");
+    CHECK(on_both([](const auto& v) { return conv2d(v[0], v[1], {}, {.stride = 2, .same = true}); },  // ends that differ
+                  List{uniform({2, 3, 6, 7}), uniform({4, 3, 3, 5}, -1, 1, 2)}) == "");
     CHECK(on_both([](const auto& v) { return conv3d(v[0], v[1]); },
                   List{uniform({1, 2, 3, 4, 3}), uniform({2, 2, 2, 2, 2}, -1, 1, 2)}) == "");
     CHECK(on_both(

@@ -29,6 +29,8 @@ TEST_CASE("pooling") {
   CHECK(on_both([](const auto& v) { return avg_pool2d(v[0], 3, {.stride = 1, .padding = 1, .count_include_pad = false}); },
                 x) == "");
   CHECK(on_both([](const auto& v) { return avg_pool2d(v[0], 2, {.divisor = 3}); }, x) == "");
+  CHECK(on_both([](const auto& v) { return avg_pool2d(v[0], 3, {.stride = 2, .same = true}); }, x) == "");
+  CHECK(on_both([](const auto& v) { return max_pool2d(v[0], 5, {.stride = 2, .same = true}); }, x) == "");
   CHECK(on_both([](const auto& v) { return adaptive_avg_pool2d(v[0], {3, 4}); }, x) == "");
   CHECK(on_both([](const auto& v) { return max_pool3d(v[0], 2); }, List{uniform({1, 2, 4, 5, 4})}) == "");
   auto nan = uniform<float>({1, 1, 4, 4});

@@ -1,6 +1,7 @@
 #include <limits>
 
 #include <gradus/ops/pool.hpp>
+#include <gradus/ops/shape.hpp>
 
 #include "ops/recorded_case.hpp"
 
@@ -77,6 +78,28 @@ TEST_CASE("pool: first and second derivatives") {
   check::gradients([](const Double& v) { return adaptive_avg_pool2d(mul(v, v), {3, 4}); }, x);
   check::gradients([](const Double& v) { return adaptive_max_pool2d(mul(v, v), {3, 4}); }, x);
   check::gradients([](const Double& v) { return lp_pool2d(v, 3, 2); }, x);
+}
+
+TEST_CASE("pool: same padding is TensorFlow's and never counts") {
+  const double low = -std::numeric_limits<double>::infinity();
+  for (const int64_t k : {2, 3, 5})
+    for (const int64_t s : {1, 2, 3})
+      for (const int64_t n : {6, 7}) {
+        INFO("kernel " << k << ", stride " << s << ", extent " << n);
+        const int64_t out = (n + s - 1) / s, total = std::max<int64_t>(0, (out - 1) * s + k - n);
+        const Shape before{total / 2, total / 2}, after{total - total / 2, total - total / 2};
+        const Double x = uniform({2, 2, n, n}), ones = full<double>({2, 2, n, n}, 1);
+        const Double highest = max_pool2d(x, k, {.stride = s, .same = true});
+        CHECK(highest.shape() == Shape{2, 2, out, out});
+        CHECK(check::difference(highest, max_pool2d(pad(x, before, after, low), k, {.stride = s})) == "");
+        const AvgPoolOptions sums{.stride = s, .divisor = 1};
+        const Double counts = avg_pool2d(pad(ones, before, after), k, sums);
+        CHECK(check::difference(avg_pool2d(x, k, {.stride = s, .same = true}),
+                                avg_pool2d(pad(x, before, after), k, sums) / counts) == "");
+      }
+  const Double x = uniform({1, 2, 6, 5});
+  check::gradients([](const Double& v) { return avg_pool2d(mul(v, v), 3, {.stride = 2, .same = true}); }, x);
+  check::gradients([](const Double& v) { return max_pool2d(mul(v, v), 3, {.stride = 2, .same = true}); }, x);
 }
 
 TEST_CASE("pool: planes in any number of dimensions, views, an empty batch") {

@@ -19,7 +19,7 @@ namespace gradus {
 struct ConvOptions {
   PerAxis stride = 1, padding = 0, dilation = 1;
   int64_t groups = 1;
-  bool same = false;  ///< instead of padding: as much as keeps the extents, the odd one at the end; stride 1
+  bool same = false;  ///< instead of padding: as much as gives ceil(in / stride), the odd one at the end, as in TensorFlow
 };
 struct ConvTransposeOptions {
   PerAxis stride = 1, padding = 0, output_padding = 0, dilation = 1;
@@ -168,9 +168,7 @@ inline kernels::ConvDims conv_dims(const char* op, int d, const AnyTensor& x, co
     g.stride[a] = o.stride.get(i, 1), g.pad[a] = o.padding.get(i, 0), g.dilation[a] = o.dilation.get(i, 1);
     const int64_t reach = g.dilation[a] * (g.kernel[a] - 1);
     if (o.same) {
-      if (g.stride[a] != 1)
-        fail(op, "same padding with a stride", {{"x", describe(x)}, {"stride", o.stride.list.str()}}, "stride 1", at);
-      g.pad[a] = reach / 2, g.out[a] = g.in[a];
+      g.pad[a] = same_padding(g.in[a], g.stride[a], reach), g.out[a] = ceil_div(g.in[a], g.stride[a]);
     } else {
       const int64_t room = g.in[a] + 2 * g.pad[a] - reach - 1;
       g.out[a] = room < 0 ? 0 : room / g.stride[a] + 1;

@@ -20,6 +20,7 @@ struct MaxPoolOptions {
   PerAxis padding = 0;  ///< positions that never win
   PerAxis dilation = 1;
   bool ceil_mode = false;  ///< a last window that is cut off counts too, if it begins inside
+  bool same = false;       ///< instead of padding: as much as gives ceil(in / stride), the odd one at the end, as in TensorFlow
 };
 struct AvgPoolOptions {
   PerAxis stride = {};
@@ -27,6 +28,7 @@ struct AvgPoolOptions {
   bool ceil_mode = false;
   bool count_include_pad = true;  ///< whether padding counts in n_o
   int64_t divisor = 0;            ///< replaces n_o when positive
+  bool same = false;              ///< as for max pooling; its padding never counts in n_o
 };
 struct LpPoolOptions {
   PerAxis stride = {};
@@ -69,9 +71,13 @@ inline PoolGeometry pool_geometry(const char* op, int d, const AnyTensor& x, con
     kernels::PoolDims& p = g.dims;
     p.in[a] = x.shape()[axis], p.kernel[a] = kernel.get(i, 1), p.stride[a] = o.stride.get(i, p.kernel[a]);
     p.pad[a] = o.padding.get(i, 0), p.dilation[a] = o.dilation.get(i, 1);
-    const int64_t reach = p.dilation[a] * (p.kernel[a] - 1), room = p.in[a] + 2 * p.pad[a] - reach - 1;
-    p.out[a] = room < 0 ? 0 : (o.ceil_mode ? ceil_div(room, p.stride[a]) : room / p.stride[a]) + 1;
-    if (o.ceil_mode && (p.out[a] - 1) * p.stride[a] >= p.in[a] + p.pad[a]) --p.out[a];
+    const int64_t reach = p.dilation[a] * (p.kernel[a] - 1);
+    if (o.same) p.pad[a] = same_padding(p.in[a], p.stride[a], reach);
+    const int64_t room = p.in[a] + 2 * p.pad[a] - reach - 1;
+    p.out[a] = o.same     ? ceil_div(p.in[a], p.stride[a])
+               : room < 0 ? 0
+                          : (o.ceil_mode ? ceil_div(room, p.stride[a]) : room / p.stride[a]) + 1;
+    if (o.ceil_mode && !o.same && (p.out[a] - 1) * p.stride[a] >= p.in[a] + p.pad[a]) --p.out[a];
     if (p.out[a] < 1)
       fail(op, "the window does not fit into the padded input",
            {{"x", describe(x)},
@@ -239,8 +245,9 @@ Tensor<T, D> avg_pool(const char* op, int d, const Tensor<T, D>& x, const PerAxi
   if (o.divisor < 0)
     fail(op, "a negative divisor", {{"x", describe(x)}, {"divisor", std::to_string(o.divisor)}},
          "a positive number, or 0 for the count", at);
-  PoolGeometry g = pool_geometry(op, d, x, kernel, {.stride = o.stride, .padding = o.padding, .ceil_mode = o.ceil_mode}, at);
-  g.count_include_pad = o.count_include_pad, g.divisor = o.divisor;
+  PoolGeometry g =
+      pool_geometry(op, d, x, kernel, {.stride = o.stride, .padding = o.padding, .ceil_mode = o.ceil_mode, .same = o.same}, at);
+  g.count_include_pad = o.count_include_pad && !o.same, g.divisor = o.divisor;
   return avg_pool_forward(x, g, at);
 }
 /// Sums are averages with divisor 1. Where all of a window is 0 the root is taken of 1 and dropped, so the gradient is 0.

@@ -1,5 +1,7 @@
 // What convolution, pooling, unfold and interpolate share: numbers given once or once a spatial axis, and their checks.
 #pragma once
+#include <algorithm>
+
 #include <gradus/ops/reduce.hpp>
 
 namespace gradus {
@@ -28,6 +30,11 @@ inline void check_axes(const char* op, const char* name, const PerAxis& p, int d
 }
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -((-a) / b); }
+/// What TensorFlow's SAME puts before an axis of extent n, kernel reach + 1: half of what ceil(n / stride) outputs need,
+/// rounded down; the other half goes to the end, so with a stride on even extents the ends differ.
+inline int64_t same_padding(int64_t n, int64_t stride, int64_t reach) {
+  return std::max<int64_t>((ceil_div(n, stride) - 1) * stride + reach + 1 - n, 0) / 2;
+}
 
 }  // namespace detail
 
