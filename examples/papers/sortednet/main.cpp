@@ -11,20 +11,16 @@
 #include <iostream>
 
 #include <gradus/app/finish.hpp>
-#include <gradus/app/image_grid.hpp>
-#include <gradus/app/metrics.hpp>
 #include <gradus/app/progress.hpp>
 #include <gradus/io/safetensors.hpp>
 #include <gradus/optim.hpp>
 
-#include "plan.hpp"
+#include "drawings.hpp"
 
 using namespace gradus;
 using namespace sortednet;
-using Matrix = std::vector<std::vector<double>>;  // A[d][w]
 
 constexpr uint64_t kSizes = 0x736f72746564;  // the stream that sizes are drawn from: seed ^ this, one index a pass
-constexpr double kKept = 0.96;               // of the full size's accuracy, the paper's bound
 
 /// Trains net on the sub-networks of `space`; false when it was interrupted.
 template <class Net, class D = typename Net::device_type>
@@ -89,44 +85,6 @@ double milliseconds(const Net& net, Size b, const Pictures& test) {
     best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
   }
   return best;
-}
-
-struct Summary {
-  double mean = 0, least = 1, full = 0, share = 0;
-};
-inline Summary summary(const Matrix& A) {
-  Summary s;
-  s.full = A.back().back();
-  double n = 0;
-  for (const auto& row : A)
-    for (const double a : row) s.mean += a, s.least = std::min(s.least, a), s.share += a >= kKept * s.full, ++n;
-  s.mean /= n, s.share /= n;
-  return s;
-}
-inline Matrix mean_of(const std::vector<Matrix>& runs) {
-  Matrix m = runs[0];
-  for (std::size_t i = 0; i < m.size(); ++i)
-    for (std::size_t j = 0; j < m[i].size(); ++j) {
-      m[i][j] = 0;
-      for (const Matrix& r : runs) m[i][j] += r[i][j] / static_cast<double>(runs.size());
-    }
-  return m;
-}
-inline std::string text_of(Size b) { return "w " + std::to_string(b.w) + ", d " + std::to_string(b.d); }
-
-/// A[d][w] as a picture, the deepest row on top: dark blue for `lo`, through green to yellow for `hi`.
-inline io::Image picture(const Matrix& A, double lo, double hi) {
-  constexpr double ramp[4][3] = {{53, 32, 95}, {39, 111, 142}, {66, 181, 112}, {250, 230, 60}};
-  io::Image image(static_cast<int>(A[0].size()), static_cast<int>(A.size()), 3);
-  for (std::size_t d = 0; d < A.size(); ++d)
-    for (std::size_t w = 0; w < A[d].size(); ++w) {
-      const double t = 3 * std::clamp((A[d][w] - lo) / std::max(hi - lo, 1e-9), 0.0, 1.0);
-      const auto k = std::min<std::size_t>(2, static_cast<std::size_t>(t));
-      for (std::size_t c = 0; c < 3; ++c)
-        image.at(static_cast<int>(A.size() - 1 - d), static_cast<int>(w), static_cast<int>(c)) =
-            static_cast<uint8_t>(std::lround(ramp[k][c] + (ramp[k + 1][c] - ramp[k][c]) * (t - static_cast<double>(k))));
-    }
-  return image;
 }
 
 /// Trains one decoder and says its bits per byte at each exit; empty when interrupted.
@@ -272,88 +230,63 @@ int reproduce(const app::Args& args, const Options& o) {
     }
   }
 
+  std::vector<std::pair<std::string, Matrix>> means;
+  std::vector<std::string> names, decoders, exits;
+  for (const Job& j : p.jobs)
+    if (!runs[j.name].empty()) means.emplace_back(j.name, mean_of(runs[j.name])), names.push_back(j.name);
+  for (const auto& [name, t] : p.tunings) decoders.push_back("decoder, " + name);
+  for (const int64_t d : p.decoder.exits) exits.push_back("exit " + std::to_string(d));
+
   app::Report report("SortedNet");
   report.citation("M. Valipour et al., SortedNet, 2023", "https://arxiv.org/abs/2309.00255")
-      .claim("One network trained on random prefixes holds networks of all sizes, each cut out without a search.")
-      .table(metrics.table(), "Mean ± standard deviation over the seeds; decoders: bits per byte");
-  std::cout << metrics.table().text() << metrics.checks_table().text();
-
-  const auto& [widths, depths] = p.space;
+      .claim("One network trained on random prefixes holds networks of all sizes, each cut out without a search.");
+  const auto show = [&](const app::Table& t, const char* caption) {
+    std::cout << t.text();
+    report.table(t, caption);
+  };
+  show(figures(metrics, names, {"mean accuracy", "least", "full size", "share of r >= 0.96"}),
+       "Test accuracy of the sub-networks, mean ± standard deviation over the seeds");
+  if (!alone.empty()) {
+    app::Table t;
+    t.columns = {"prefix", "trained alone"};
+    t.columns.insert(t.columns.end(), names.begin(), names.end());
+    for (const Size b : p.individual) {
+      std::vector<std::string> row{text_of(b), app::figure(metrics.mean("alone", text_of(b)), 4)};
+      for (const auto& [name, A] : means) row.push_back(app::figure(at(A, p.space, b), 4));
+      t.row(row);
+    }
+    show(t, "Prefixes beside networks of their size");
+  }
+  if (!bits.empty()) show(figures(metrics, decoders, exits), "Bits per byte of unseen text");
   app::Plot scatter{
       .title = "Accuracy of all sub-networks", .x_label = "multiply-adds of a picture", .y_label = "accuracy", .log_x = true};
-  app::ImageGrid maps{.title = "A[d][w]", .columns = 3, .cell = 80};
+  app::ImageGrid maps{.title = "Accuracy by width (to the right) and depth (up)", .columns = 3, .cell = 80};
   double lo = 1, hi = 0;
-  std::vector<std::pair<std::string, Matrix>> means;
-  for (const Job& j : p.jobs)
-    if (!runs[j.name].empty()) {
-      means.emplace_back(j.name, mean_of(runs[j.name]));
-      const Summary s = summary(means.back().second);
-      lo = std::min(lo, s.least), hi = std::max(hi, s.full);
-    }
+  for (const auto& [name, A] : means) lo = std::min(lo, summary(A).least), hi = std::max(hi, summary(A).full);
   for (const auto& [name, A] : means) {
-    app::Table t;
-    t.columns = {name};
-    std::vector<std::size_t> shown;
-    for (std::size_t k = 0; k < 5; ++k) shown.push_back((k * (widths.size() - 1) + 2) / 4);
-    shown.erase(std::unique(shown.begin(), shown.end()), shown.end());
-    for (const std::size_t k : shown) t.columns.push_back("w " + std::to_string(widths[k]));
-    app::Heatmap heat{
-        .title = name + ": accuracy", .x_label = "width", .y_label = "depth", .rows = depths.size(), .columns = widths.size()};
-    std::vector<double> macs, all;
-    for (std::size_t d = 0; d < depths.size(); ++d) {
-      std::vector<std::string> row{"d " + std::to_string(depths[d])};
-      for (const std::size_t k : shown) row.push_back(app::figure(A[d][k], 3));
-      t.row(row), heat.row_names.push_back(std::to_string(depths[d]));
-      for (std::size_t w = 0; w < widths.size(); ++w) {
-        heat.values.push_back(A[d][w]), all.push_back(A[d][w]);
-        macs.push_back(static_cast<double>(cost(p.config, {widths[w], depths[d]}).macs));
-      }
-    }
-    for (const int64_t w : widths) heat.column_names.push_back(std::to_string(w));
-    std::cout << t.text();
-    report.table(t, "Test accuracy, mean over the seeds").plot(heat, "accuracy-" + name);
+    std::cout << accuracies(name, A, p.space).text();
+    report.plot(heatmap(name, A, p.space), "accuracy-" + name);
     maps.add(picture(A, lo, hi), name);
-    scatter.points(name, macs, all);
-    if (name != "sorted") continue;
-    std::vector<std::size_t> by_macs(macs.size());
-    std::iota(by_macs.begin(), by_macs.end(), std::size_t{0});
-    std::sort(by_macs.begin(), by_macs.end(), [&](std::size_t a, std::size_t b) { return macs[a] < macs[b]; });
-    std::vector<double> front_x, front_y;
-    for (const std::size_t k : by_macs)
-      if (front_y.empty() || all[k] > front_y.back()) front_x.push_back(macs[k]), front_y.push_back(all[k]);
-    scatter.line("sorted, Pareto front", front_x, front_y);
-    app::Table chosen;
-    chosen.columns = {"budget, multiply-adds", "w", "d", "multiply-adds", "parameters", "accuracy"};
-    for (const int64_t budget : p.budgets) {
-      const Size b = p.space.select(p.config, budget);
-      if (b.w == 0) {
-        chosen.row({std::to_string(budget), "none fits", "", "", "", ""});
-        continue;
-      }
-      const Cost c = cost(p.config, b);
-      const auto at = [](const std::vector<int64_t>& v, int64_t n) {
-        return static_cast<std::size_t>(std::find(v.begin(), v.end(), n) - v.begin());
-      };
-      chosen.row({std::to_string(budget), std::to_string(b.w), std::to_string(b.d), std::to_string(c.macs),
-                  std::to_string(c.parameters), app::figure(A[at(depths, b.d)][at(widths, b.w)], 4)});
-    }
-    app::Table clock;
-    clock.columns = {"sub-network", "multiply-adds", "parameters", "ms of 500 pictures"};
+    add_points(scatter, name, A, p, name == "sorted");
+  }
+  if (!runs["sorted"].empty()) {
+    show(selections(mean_of(runs["sorted"]), p), "The largest sub-network within a budget");
+    app::Table t;
+    t.columns = {"sub-network", "multiply-adds", "parameters", "ms of 500 pictures"};
     for (const auto& [b, ms] : times) {
       const Cost c = cost(p.config, b);
-      clock.row({text_of(b), std::to_string(c.macs), std::to_string(c.parameters), app::figure(ms, 3)});
+      t.row({text_of(b), std::to_string(c.macs), std::to_string(c.parameters), app::figure(ms, 3)});
     }
-    std::cout << chosen.text() << clock.text();
-    report.table(chosen, "The largest sub-network within a budget")
-        .table(clock, "Time of a forward pass, cut out of the whole");
+    show(t, "Time of a forward pass, cut out of the whole");
   }
   if (!means.empty()) report.images(maps, "accuracies").plot(scatter, "accuracy-macs");
   if (!bits.empty()) {
-    app::Plot exits{.title = "Decoders on unseen text", .x_label = "depth", .y_label = "bits per byte"};
+    app::Plot plot{.title = "Decoders on unseen text", .x_label = "depth", .y_label = "bits per byte"};
     for (const auto& [name, list] : bits)
-      exits.seeds(name, std::vector<double>(p.decoder.exits.begin(), p.decoder.exits.end()), list);
-    report.plot(exits, "exits");
+      plot.seeds(name, std::vector<double>(p.decoder.exits.begin(), p.decoder.exits.end()), list);
+    report.plot(plot, "exits");
   }
+  std::cout << metrics.checks_table().text();
   return app::finish(report, metrics, args);
 }
 
@@ -369,7 +302,7 @@ int main(int argc, char** argv) {
         cli.add_option("--dataset", o.dataset, "where its files are, see --data")
             ->check(CLI::IsMember({"fashion-mnist", "mnist", "cifar10", "cifar100"}));
         cli.add_option("--method", o.methods, "what to train, several with blanks between")
-            ->check(CLI::IsMember({"sorted", "full", "unsorted", "sandwich", "sorted, g_acc 4", "individual", "SoFT"}));
+            ->check(CLI::IsMember({"sorted", "full", "unsorted", "sandwich", "gacc4", "individual", "SoFT"}));
         cli.add_option("--widths", o.widths, "units of the sub-networks, the largest: of the whole")
             ->delimiter(',')
             ->check(CLI::Range(1, 65536));

@@ -91,12 +91,12 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   std::vector<std::string> list = o.methods;
   if (list.empty()) {
     list = {"sorted", "full"};
-    if (!quick) list.insert(list.end(), {"unsorted", "sandwich", "sorted, g_acc 4", "individual", "SoFT"});
+    if (!quick) list.insert(list.end(), {"unsorted", "sandwich", "gacc4", "individual", "SoFT"});
   }
   const auto has = [&](const char* name) { return std::find(list.begin(), list.end(), name) != list.end(); };
   for (const auto& name : list)
     if (const auto m = named.find(name); m != named.end()) p.jobs.push_back({name, m->second, g});
-  if (has("sorted, g_acc 4") && g == 1) p.jobs.push_back({"sorted, g_acc 4", Method::sorted, 4});
+  if (has("gacc4") && g == 1) p.jobs.push_back({"sorted, g_acc 4", Method::sorted, 4});
   if (has("individual")) {
     const auto& w = p.space.widths;
     for (const int64_t d : {p.space.depths.front(), p.space.depths.back()})
