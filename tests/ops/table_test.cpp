@@ -82,6 +82,7 @@ std::vector<Row> table() {
       row("diff", [](const auto& x) { return diff(x); }), row("flatten", [](const auto& x) { return gradus::flatten(x); }, -2, 2, 0),
       row("reshape", [](const auto& x) { return gradus::reshape(x, {x.numel(), 1}); }, -2, 2, 0), row("unsqueeze", [](const auto& x) { return unsqueeze(x, 0); }, -2, 2, 0),
       row("movedim", [](const auto& x) { return movedim(x, 0, -1); }, -2, 2, 0), row("narrow", [](const auto& x) { return narrow(x, -1, 0, 1); }, -2, 2, 0, 1),
+      row("prefix", [](const auto& x) { Shape s = x.shape(); return prefix(x, (--s[x.rank() - 1], s)); }, -2, 2, 0, 1),
       row("diag_embed", [](const auto& x) { return diag_embed(x, 1); }, -2, 2, 0), row("normalize", [](const auto& x) { return normalize(x, 2, -1); }, 0.3, 2),
       row("matmul", [](const auto& x) { return matmul(transpose(unsqueeze(x, 0), -1, -2), unsqueeze(x, 0)); }, -1, 1, 1e-5),
       row("layer_norm", [](const auto& x) { return layer_norm(x); }, -2, 2, 1e-4, 5), row("rms_norm", [](const auto& x) { return rms_norm(x); }, 0.5, 2, 1e-5, 1));

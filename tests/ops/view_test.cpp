@@ -102,6 +102,25 @@ TEST_CASE("narrow with steps, select") {
   CHECK(select(select(x, 0, 1), 0, 1).item() == 6);
 }
 
+TEST_CASE("prefix: the first elements of each dimension, in one view") {
+  const auto x = count({3, 2, 4});
+  const auto y = prefix(x, {2, -1, 3});
+  CHECK(y.shares_storage(x));
+  CHECK(y.strides() == x.strides());
+  CHECK(y.to_vector() == narrow(narrow(x, 0, 0, 2), 2, 0, 3).to_vector());
+  CHECK(prefix(x, {-1, -1, -1}).to_vector() == x.to_vector());
+  CHECK(prefix(x, {0, 2, 4}).shape() == Shape{0, 2, 4});
+  CHECK(prefix(transpose(x, 0, 2), {2, 1, 2}).to_vector() == Values{0, 8, 1, 9});
+  CHECK(prefix(scalar<double>(4), {}).item() == 4);
+  // The gradient has x's shape, zero outside of the prefix.
+  auto w = x.clone();
+  w.requires_grad_();
+  sum(prefix(w, {1, 1, 2}) * Double{5., 7}).backward();
+  Values g(24, 0.0);
+  g[0] = 5, g[1] = 7;
+  CHECK(w.grad().to_vector() == g);
+}
+
 TEST_CASE("diagonal above and below, of batches; diag_embed") {
   const auto x = count({3, 4});
   CHECK(diagonal(x).to_vector() == Values{0, 5, 10});
@@ -132,6 +151,7 @@ TEST_CASE("first and second gradients of views") {
       {"narrow", [](const Double& v) { return narrow(v, 2, 1, 2, 2); }},
       {"narrow of transposed", [](const Double& v) { return narrow(transpose(v, 0, 2), 0, 0, 2, 3); }},
       {"narrow to nothing", [](const Double& v) { return narrow(v, 1, 1, 0); }},
+      {"prefix", [](const Double& v) { return prefix(v, {1, 3, 2}); }},
       {"select", [](const Double& v) { return select(v, 1, -1); }},
       {"diagonal", [](const Double& v) { return diagonal(v, 1); }},
       {"diagonal below", [](const Double& v) { return diagonal(v, -1); }},
@@ -198,6 +218,9 @@ TEST_CASE("error texts name the op, the tensor and the caller") {
   CHECK(check::missing(text([&] { expand(x, {2, 4}); }), {"gradus: expand", "[2, 4]"}) == "");
   CHECK(check::missing(text([&] { narrow(x, 1, 2, 2); }),
                        {"gradus: narrow: range outside of the dimension", "elements within [0, 3)"}) == "");
+  CHECK(check::missing(text([&] { prefix(x, {2, 4}); }),
+                       {"gradus: prefix: no such prefix", "sizes     [2, 4]", "within [2, 3] or -1", "view_test.cpp"}) == "");
+  CHECK(check::missing(text([&] { prefix(x, {2}); }), {"gradus: prefix: no such prefix", "each of the 2 dimensions"}) == "");
   CHECK(check::missing(text([&] { select(x, 0, 2); }), {"gradus: select: index out of range", "[-2, 2)"}) == "");
   CHECK(check::contains(text([&] { squeeze(x, 0); }), "more than one element"));
   CHECK(check::contains(text([&] { diagonal(zeros({3})); }), "not a matrix"));

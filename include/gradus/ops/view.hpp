@@ -311,6 +311,21 @@ Tensor<T, D> narrow(const Tensor<T, D>& x, int dim, int64_t start, int64_t count
   sizes[d] = count;
   return slices(x, starts, sizes, steps, at);
 }
+/// The first sizes[i] elements of each dimension i, -1: all of them. One view, whatever the number of dimensions: of a weight
+/// [out, in] the rows keep their stride, which a product reads as it is.
+template <class T, class D> Tensor<T, D> prefix(const Tensor<T, D>& x, Shape sizes, Where at = Where::current()) {
+  bool ok = sizes.n == x.rank();
+  Shape starts, steps;
+  for (int i = 0; ok && i < x.rank(); ++i) {
+    if (sizes[i] == -1) sizes[i] = x.shape()[i];
+    ok = sizes[i] >= 0 && sizes[i] <= x.shape()[i];
+    starts.push_back(0), steps.push_back(1);
+  }
+  if (!ok)
+    fail("prefix", "no such prefix", {{"x", describe(x)}, {"sizes", sizes.str()}},
+         "a size for each of the " + std::to_string(x.rank()) + " dimensions, within " + x.shape().str() + " or -1", at);
+  return slices(x, starts, sizes, steps, at);
+}
 /// Element `i` of dimension `dim`, which disappears; negative i counts from the end.
 template <class T, class D> Tensor<T, D> select(const Tensor<T, D>& x, int dim, int64_t i, Where at = Where::current()) {
   const int d = detail::normalize_dim("select", dim, x.rank(), x, at);
