@@ -259,7 +259,7 @@ Toy toy_regression(bool nested, double sigma, int64_t width, int64_t steps, uint
   const int64_t n = 64;
   manual_seed(seed);
   const auto noise = randn<float>({n, 1});
-  auto x = Tensor<float>({n, 1}), y = Tensor<float>({n, 1});
+  Tensor<float> x(Shape{n, 1}), y(Shape{n, 1});
   Toy toy;
   for (int64_t i = 0; i < n; ++i) {
     x.data()[i] = 10 * static_cast<float>(i) / static_cast<float>(n - 1);

@@ -33,7 +33,7 @@ struct Plan {
   Config net;
   std::vector<Method> methods{Method::ce, Method::dropout, Method::nested};
   std::vector<double> extra;  ///< further noise rates: first seed, one network, first stage
-  int64_t images = 0, validation = 0, watched = 0, identity = 0;
+  int64_t images = 0, validation = 0, test = 10000, watched = 0, identity = 0;
   int64_t epochs = 0, batch = 64, warmup = 150, augment = 0;
   double lr = 0.02, decay = 5e-4, rate = 0.4;
   std::vector<int64_t> drops;  ///< epochs at which the rate falls to a tenth
@@ -61,6 +61,7 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   p.net.per_sample = o.per_sample;
   p.images = o.images.value_or(args.pick<int64_t>(200, 2000, 3000, cifar ? 45000 : 54000));
   p.validation = args.pick<int64_t>(100, 500, 1000, cifar ? 5000 : 6000);
+  p.test = args.pick<int64_t>(500, 10000, 10000, 10000);
   p.watched = args.pick<int64_t>(100, 1000, 1000, 2000);
   p.identity = args.pick<int64_t>(50, 500, 500, 500);
   p.epochs = o.epochs.value_or(args.pick<int64_t>(2, 10, 24, 350));
@@ -109,6 +110,7 @@ inline Source load(const app::Args& args, const Plan& p) {
     s.set = data::fashion_mnist(args.data), named(data::kFashionMnistClasses);
     s.to = {6, 1, 4, 3, 2, 7, 6, 9, 8, 9};  // T-shirt -> shirt, pullover <-> coat, sandal -> sneaker -> ankle boot
   }
+  if (p.test < s.set.test.size()) s.set.test = data::balanced_subset(s.set.test, p.test, 0);
   s.norm = data::normalisation_of(s.set.train);
   return s;
 }
