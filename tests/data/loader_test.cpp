@@ -125,6 +125,39 @@ TEST_CASE("label noise: rates and where labels go", "[data]") {
   CHECK(check::missing(check::error_of([&] { data::symmetric_noise(clean, 1, 0.5, {1, 0}); }), {"symmetric_noise", "2 classes"}) == "");
 }
 
+TEST_CASE("exact noise: counts in each class", "[data]") {
+  std::vector<int> clean;
+  for (int i = 0; i < 1000; ++i) clean.push_back(i % 10 == 0 ? 0 : 1 + i % 3);  // 100 of class 0, 300 of each of the others
+  const auto wrong = [&](const std::vector<int>& noisy, int k) {
+    int n = 0;
+    for (std::size_t i = 0; i < clean.size(); ++i) n += clean[i] == k && noisy[i] != k;
+    return n;
+  };
+  const auto a = data::exact_noise(clean, 4, 0.333, {5, 0});
+  CHECK((wrong(a, 0) == 34 && wrong(a, 1) == 100 && wrong(a, 2) == 100 && wrong(a, 3) == 100));  // ceil, never the true class
+  int to_two = 0;
+  for (std::size_t i = 0; i < clean.size(); ++i) to_two += clean[i] == 1 && a[i] == 2;
+  CHECK(std::abs(to_two - 33) < 20);
+  CHECK(data::exact_noise(clean, 4, 0.333, {5, 0}) == a);
+  CHECK(data::exact_noise(clean, 4, 0.333, {6, 0}) != a);
+  CHECK(data::exact_noise(clean, 4, 0, {5, 0}) == clean);
+  const auto b = data::exact_noise(clean, 4, 0.5, {5, 0}, {3, 1, 1, 3});
+  CHECK((wrong(b, 0) == 50 && wrong(b, 1) == 0 && wrong(b, 2) == 150 && wrong(b, 3) == 0));
+  for (std::size_t i = 0; i < clean.size(); ++i) CHECK((b[i] == clean[i] || b[i] == (clean[i] == 0 ? 3 : 1)));
+  CHECK(check::missing(check::error_of([&] {
+                         data::exact_noise(clean, 4, 1.5, {1, 0});
+                       }),
+                       {"exact_noise", "rate", "<= 1"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         data::exact_noise(clean, 4, 0.5, {1, 0}, {0, 1});
+                       }),
+                       {"exact_noise", "2 classes"}) == "");
+  CHECK(check::missing(check::error_of([&] {
+                         data::exact_noise(clean, 3, 0.5, {1, 0});
+                       }),
+                       {"exact_noise", "label is out of range"}) == "");
+}
+
 TEST_CASE("splits and folds", "[data]") {
   std::vector<int> labels;
   for (int i = 0; i < 100; ++i) labels.push_back(i < 80 ? 0 : 1);

@@ -1,5 +1,8 @@
 // Normalising layers: their statistics, gradients, and the batch norm of several processes.
+#include <gradus/nn/dropout.hpp>
+#include <gradus/nn/linear.hpp>
 #include <gradus/nn/norm.hpp>
+#include <gradus/nn/sequential.hpp>
 #include <gradus/ops/index.hpp>
 
 #include "support/check.hpp"
@@ -35,6 +38,22 @@ TEST_CASE("RMSNorm, GroupNorm, InstanceNorm, DyT") {
       {.eps = 1e-5, .atol = 1e-5, .rtol = 1e-4});
   CHECK(check::missing(check::error_of([] { nn::GroupNorm<double>(4, 6); }), {"GroupNorm", "multiple of groups"}) == "");
   CHECK(check::contains(check::error_of([] { nn::InstanceNorm<double>(3)(check::uniform({2, 3})); }), "InstanceNorm"));
+}
+
+TEST_CASE("frozen batch norms: no statistics, no gradients, the rest trains") {
+  nn::Sequential<double> net{nn::Linear<double>(3, 4), nn::BatchNorm1d<double>(4), nn::Dropout(0.5), nn::LayerNorm<double>(4)};
+  CHECK(nn::freeze_batch_norm(net) == 1);
+  CHECK(net.at<nn::Dropout>(2).training);
+  auto& bn = net.at<nn::BatchNorm1d<double>>(1);
+  const auto x = check::uniform({8, 3}, -1, 3);
+  sum(square(net(x))).backward();
+  CHECK(check::difference(bn.running_mean, zeros<double>({4})) == "");
+  CHECK((!bn.training && !bn.weight.requires_grad() && !bn.bias.requires_grad()));
+  CHECK((net.at<nn::Linear<double>>(0).weight.grad().defined() && net.at<nn::LayerNorm<double>>(3).weight.grad().defined()));
+  CHECK(nn::parameters(net).size() - nn::trainable_parameters(net).size() == 2);
+  nn::freeze_batch_norm(net, false);
+  sum(net(x)).backward();
+  CHECK((bn.training && bn.weight.grad().defined() && amax(abs(bn.running_mean)).item() > 0));
 }
 
 TEST_CASE("batch norm over processes") {

@@ -128,6 +128,29 @@ std::vector<L> pair_noise(std::vector<L> labels, int64_t classes, double rate, R
   return asymmetric_noise(std::move(labels), to, rate, stream, at);
 }
 
+/// Noise of an exact size: in each class, ceil(rate n) of its n labels, drawn at random, become to[class], or without `to` another
+/// class, all equally likely. Chen et al. 2022 (compressing features); a class with to[k] = k keeps its labels.
+template <class L>
+std::vector<L> exact_noise(std::vector<L> labels, int64_t classes, double rate, RandomStream stream, const std::vector<int64_t>& to = {},
+                           Where at = Where::current()) {
+  if (!(rate >= 0 && rate <= 1) || classes < 2 || (!to.empty() && static_cast<int64_t>(to.size()) != classes))
+    fail("exact_noise", "options out of range",
+         {{"rate", std::to_string(rate)}, {"classes", std::to_string(classes)}, {"to", std::to_string(to.size()) + " classes"}},
+         "0 <= rate <= 1, at least 2 classes, `to` empty or a class for each", at);
+  if (!to.empty()) detail::by_class("exact_noise", to, classes, at);
+  const auto of = detail::by_class("exact_noise", labels, classes, at);
+  for (int64_t k = 0; k < classes; ++k) {
+    const auto all = detail::shuffled(of[static_cast<std::size_t>(k)], detail::part_of_stream(stream, static_cast<uint64_t>(k)));
+    const auto wrong = static_cast<std::size_t>(std::ceil(rate * static_cast<double>(all.size()) - 1e-9));
+    for (std::size_t n = 0; n < wrong; ++n) {
+      Draws d(stream, static_cast<uint64_t>(all[n]));
+      labels[static_cast<std::size_t>(all[n])] =
+          static_cast<L>(to.empty() ? (k + 1 + d.below(classes - 1)) % classes : to[static_cast<std::size_t>(k)]);
+    }
+  }
+  return labels;
+}
+
 /// Two parts of 0 ... n - 1: `part` of them, and the rest; drawn at random, each in rising order.
 inline std::pair<Indices, Indices> random_split(int64_t n, double part, RandomStream stream, Where at = Where::current()) {
   if (!(part >= 0 && part <= 1) || n < 0)

@@ -246,4 +246,33 @@ struct SyncBatchNorm : BatchNorm<Rank, T, D> {
   }
 };
 
+namespace detail {
+struct BatchNormVisitor final : Visitor {
+  bool frozen;
+  int64_t found = 0;
+  std::vector<bool> inside;  // of each open module: is it a batch norm?
+  explicit BatchNormVisitor(bool frozen) : frozen(frozen) {}
+  void enter(const std::string&, const std::string& type, const std::string&) override {
+    inside.push_back(type.find("BatchNorm") != std::string::npos);
+    found += inside.back();
+  }
+  void leave() override { inside.pop_back(); }
+  void tensor(const std::string&, AnyTensor& x, bool is_buffer) override {
+    if (inside.back() && !is_buffer) x.impl()->requires_grad = !frozen;
+  }
+  void flag(const std::string&, bool& value) override {
+    if (inside.back()) value = !frozen;
+  }
+};
+}  // namespace detail
+
+/// Fine-tuning with fixed statistics: every batch norm of the net evaluates, and its weight and bias get no gradient; the other
+/// modules stay as they are. train(net) lets the statistics move again, so call it after that. Gives how many there are.
+template <Module M>
+int64_t freeze_batch_norm(M& net, bool on = true) {
+  detail::BatchNormVisitor v(on);
+  v("", net);
+  return v.found;
+}
+
 }  // namespace gradus::nn

@@ -3,6 +3,7 @@
 
 #include <gradus/nn/dropout/nested.hpp>
 #include <gradus/nn/dropout/sequence.hpp>
+#include <gradus/ops/matmul.hpp>
 
 #include "support/check.hpp"
 
@@ -256,4 +257,28 @@ TEST_CASE("nested dropout: one k a batch, prefixes in evaluation, learnt fill") 
     const auto s = nn::draw_size({8, 16, 160});
     CHECK((s == 8 || s == 16 || s == 160));
   }
+}
+
+TEST_CASE("nested dropout: a linear layer of every prefix, and a length shared by layers") {
+  const auto h = check::uniform({3, 5}), W = check::uniform({2, 5}, -1, 1, 2);
+  const auto y = nn::prefix_linear(h, W);
+  CHECK(y.shape() == Shape{3, 5, 2});
+  const nn::NestedDropout<double> d(5, nn::PrefixLaw::gaussian(2));
+  for (int64_t k = 1; k <= 5; ++k)
+    CHECK(check::difference(select(y, 1, k - 1), matmul(d.first(h, k), transpose(W, 0, 1))) == "");
+  check::gradients([](const check::List& l) { return nn::prefix_linear(l[0], l[1]); }, check::List{h, W});
+  CHECK(check::missing(check::error_of([&] {
+                         nn::prefix_linear(h, check::uniform({2, 4}));
+                       }),
+                       {"prefix_linear", "[3, 5]", "[2, 4]"}) == "");
+  // draw() takes the next stream, as forward() does, and gives the length that forward() would.
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    manual_seed(seed);
+    const auto k = d.draw();
+    manual_seed(seed);
+    CHECK(sum(d(ones<double>({1, 5}))).item() == static_cast<double>(k));
+  }
+#if GRADUS_WITH_CUDA
+  CHECK(check::difference(nn::prefix_linear(h.to<Cuda>(), W.to<Cuda>()).to<Cpu>(), y) == "");
+#endif
 }

@@ -1,13 +1,14 @@
 // Nested dropout: a prefix of ordered units is kept, its length k drawn from a law; there is no rescaling.
 //
 //   geometric      p(k) ~ rho^{k-1}, cut at N         Rippel, Gelbart, Adams, ICML 2014
-//   gaussian       p(k) ~ exp(-(k / sigma)^2)         Chen, Shen, Hu, Suykens, "Compressing features for learning with noisy
+//   gaussian       p(k) ~ exp(-(k / sigma)^2)         Chen, Hu, Shen, Ai, Suykens, "Compressing features for learning with noisy
 //                                                     labels", IEEE TNNLS 2022: no factor 2, k drawn once a mini-batch
 //   uniform        k in 1 ... N                       Bachmann et al., "FlexTok", ICML 2025, k drawn for each sample
 //   pow2           k in 1, 2, 4, ..., N
 //   uniform_pow2   j uniform in 1 ... N, k = j rounded up to a power of two
 #pragma once
 #include <gradus/nn/dropout/modes.hpp>
+#include <gradus/ops/scan.hpp>
 #include <gradus/ops/shape.hpp>
 #include <gradus/ops/upload.hpp>
 
@@ -121,6 +122,11 @@ struct NestedDropout {
     const auto kept = drop(x, mask, {}, s, at);  // first: drop_rest asks for the mask that this took down or used
     return fill.defined() ? add(kept, drop_rest(x, mask, s, at), at) : kept;
   }
+  /// One k from the law, drawn on the host: for layers that share it, each with first(x, k).
+  int64_t draw() const {
+    const double u = detail::host_uniform();
+    return std::upper_bound(below_.begin(), below_.end(), u) - below_.begin();  // unit j is kept where P(length <= j) <= u
+  }
   /// The first k units as they are, the others dropped: what evaluation with `keep` = k gives.
   Tensor<T, D> first(const Tensor<T, D>& x, int64_t k, Where at = Where::current()) const {
     const int a = gradus::detail::normalize_dim("NestedDropout", axis, x.rank(), x, at);
@@ -147,6 +153,15 @@ struct NestedDropout {
   }
   std::vector<double> below_;
 };
+
+/// What a linear layer W [C, N] without a bias makes of each prefix of h [B, N]: y_bkc = sum_{j <= k} h_bj W_cj, in [B, N, C].
+/// One running sum instead of N products: O(N C) a row.
+template <Floating T, class D>
+Tensor<T, D> prefix_linear(const Tensor<T, D>& h, const Tensor<T, D>& W, Where at = Where::current()) {
+  if (h.rank() != 2 || W.rank() != 2 || h.shape()[1] != W.shape()[1])
+    fail("prefix_linear", "shapes do not match", {{"h", describe(h)}, {"W", describe(W)}}, "h [B, N], W [C, N]", at);
+  return cumsum(mul(unsqueeze(h, 2, at), unsqueeze(transpose(W, 0, 1, at), 0, at), at), 1, false, at);
+}
 
 /// One size for a whole step, each equally likely: a number of `sizes`. Valipour et al., "SortedNet", 2023: the first units are
 /// used as they are, nothing is rescaled.
