@@ -12,7 +12,9 @@
 #ifndef GRADUS_CPU_CONV
 #define GRADUS_CPU_CONV
 #pragma GCC diagnostic push
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // g++ 12 reports its own AVX-512 header (bug 105593)
+#endif
 #include <Eigen/Core>
 #pragma GCC diagnostic pop
 #include <algorithm>
@@ -23,6 +25,8 @@
 #include <gradus/core/memory.hpp>
 #include <gradus/core/parallel.hpp>
 #include <gradus/kernels/conv.hpp>
+
+#include "pragmas.hpp"
 
 namespace gradus::kernels {
 namespace detail {
@@ -252,25 +256,25 @@ void conv_tile(int64_t k_n, const T* __restrict a, const int64_t* __restrict off
                int64_t ldc) {
   using S = ConvSimd<T>;
   typename S::Packet acc[MR][NV];
-#pragma GCC unroll 32
+  GRADUS_UNROLL(32)
   for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 32
+    GRADUS_UNROLL(32)
     for (int v = 0; v < NV; ++v) acc[i][v] = S::set(T(0));
   for (int64_t k = 0; k < k_n; ++k, a += MR) {
     const T* bk = b + offset[k];
     typename S::Packet x[NV];
-#pragma GCC unroll 32
+    GRADUS_UNROLL(32)
     for (int v = 0; v < NV; ++v) x[v] = S::load(bk + v * S::W);
-#pragma GCC unroll 32
+    GRADUS_UNROLL(32)
     for (int i = 0; i < MR; ++i) {
       const auto w = S::set(a[i]);
-#pragma GCC unroll 32
+      GRADUS_UNROLL(32)
       for (int v = 0; v < NV; ++v) acc[i][v] = S::fma(w, x[v], acc[i][v]);
     }
   }
-#pragma GCC unroll 32
+  GRADUS_UNROLL(32)
   for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 32
+    GRADUS_UNROLL(32)
     for (int v = 0; v < NV; ++v) S::store(c + i * ldc + v * S::W, acc[i][v]);
 }
 
@@ -380,30 +384,30 @@ void conv_weight_tile(int64_t rows, int64_t columns, int64_t pitch, const T* x, 
   using S = ConvSimd<T>;
   typename S::Packet acc[MR][NV];
   const T* px[MR];
-#pragma GCC unroll 32
+  GRADUS_UNROLL(32)
   for (int i = 0; i < MR; ++i) {
     px[i] = x + offset[i];
-#pragma GCC unroll 32
+    GRADUS_UNROLL(32)
     for (int v = 0; v < NV; ++v) acc[i][v] = S::set(T(0));
   }
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t q = 0; q < columns; ++q, dy += NV * S::W) {
       typename S::Packet y[NV];
-#pragma GCC unroll 32
+      GRADUS_UNROLL(32)
       for (int v = 0; v < NV; ++v) y[v] = S::load(dy + v * S::W);
-#pragma GCC unroll 32
+      GRADUS_UNROLL(32)
       for (int i = 0; i < MR; ++i) {
         const auto a = S::set(px[i][q]);
-#pragma GCC unroll 32
+        GRADUS_UNROLL(32)
         for (int v = 0; v < NV; ++v) acc[i][v] = S::fma(a, y[v], acc[i][v]);
       }
     }
-#pragma GCC unroll 32
+    GRADUS_UNROLL(32)
     for (int i = 0; i < MR; ++i) px[i] += pitch;
   }
-#pragma GCC unroll 32
+  GRADUS_UNROLL(32)
   for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 32
+    GRADUS_UNROLL(32)
     for (int v = 0; v < NV; ++v) {
       T* p = dw + i * ldw + v * S::W;
       S::store(p, Eigen::internal::padd(S::load(p), acc[i][v]));
@@ -464,7 +468,7 @@ void conv_dot_tile(int64_t n, const T* x, const int64_t* offset, const T* dy, T*
   for (int i = 0; i < MR; ++i) acc[i] = S::set(T(0)), px[i] = x + offset[i];
   for (int64_t j = 0; j < n; j += S::W) {
     const auto y = S::load(dy + j);
-#pragma GCC unroll 32
+    GRADUS_UNROLL(32)
     for (int i = 0; i < MR; ++i) acc[i] = S::fma(y, S::load(px[i] + j), acc[i]);
   }
   for (int i = 0; i < MR; ++i) dw[i * ldw] += Eigen::internal::predux(acc[i]);

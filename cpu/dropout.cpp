@@ -4,6 +4,7 @@
 #include <gradus/kernels/random.hpp>
 
 #include "philox.hpp"
+#include "pragmas.hpp"
 
 namespace gradus::kernels {
 
@@ -14,7 +15,7 @@ template <class T> void dropout(Cpu, const T* x, T* y, int64_t n, double p, Rand
   detail::for_each_word_block(n, 1, s, [&](const uint32_t* word, int64_t first, int64_t count) {
     const T* in = x + first;
     T* out = y + first;
-#pragma GCC ivdep
+    GRADUS_IVDEP
     for (int64_t i = 0; i < count; ++i) {
       const A kept = static_cast<A>(in[i]) * scale;
       out[i] = static_cast<T>((word[i] >> 8) < threshold ? A(0) : kept);   // a select: dropping NaN gives 0

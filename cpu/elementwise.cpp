@@ -6,6 +6,7 @@
 #include <gradus/kernels/elementwise.hpp>
 #include <gradus/kernels/instance.hpp>
 
+#include "pragmas.hpp"
 #include "transpose.hpp"
 
 namespace gradus::kernels {
@@ -19,12 +20,12 @@ template <class T> inline compute_t<T> load(T x) { return static_cast<compute_t<
 inline constexpr int64_t kBlock = 512;
 template <class F, class A>
 __attribute__((noinline, flatten)) void unary_block(F op, const A* x, A* y, int64_t n) {
-#pragma GCC ivdep
+  GRADUS_IVDEP
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<A>(op.f(x[i]));
 }
 template <class F, class A>
 __attribute__((noinline, flatten)) void binary_block(F op, const A* a, const A* b, A* y, int64_t n) {
-#pragma GCC ivdep
+  GRADUS_IVDEP
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<A>(op.f(a[i], b[i]));
 }
 /// n <= kBlock elements in the arithmetic of T: x itself where it can be read in place, else a copy in `buffer`.
@@ -96,15 +97,15 @@ template <class F, class T, class Y> void binary_loop(F op, const T* a, const T*
     Y* py = y + at[0];
     // In-place use (y == a) is allowed: element i is read before it is written. ivdep tells g++ that nothing else overlaps.
     if (sy == 1 && sa == 1 && sb == 1) {
-#pragma GCC ivdep
+      GRADUS_IVDEP
       for (int64_t i = 0; i < n; ++i) py[i] = static_cast<Y>(op.f(load(pa[i]), load(pb[i])));
     } else if (sy == 1 && sa == 1 && sb == 0) {
       const auto v = load(*pb);
-#pragma GCC ivdep
+      GRADUS_IVDEP
       for (int64_t i = 0; i < n; ++i) py[i] = static_cast<Y>(op.f(load(pa[i]), v));
     } else if (sy == 1 && sa == 0 && sb == 1) {
       const auto v = load(*pa);
-#pragma GCC ivdep
+      GRADUS_IVDEP
       for (int64_t i = 0; i < n; ++i) py[i] = static_cast<Y>(op.f(v, load(pb[i])));
     } else {
       for (int64_t i = 0; i < n; ++i) py[i * sy] = static_cast<Y>(op.f(load(pa[i * sa]), load(pb[i * sb])));

@@ -20,6 +20,7 @@
 #include <gradus/core/memory.hpp>
 #include <gradus/core/parallel.hpp>
 
+#include "pragmas.hpp"
 #include "transpose.hpp"
 
 namespace gradus::kernels::detail {
@@ -71,24 +72,24 @@ struct Gemm {
   static void tile(int64_t K, const T* __restrict a, int64_t a_step, const T* __restrict b, int64_t b_step, T* __restrict c,
                    int64_t ldc, bool add) {
     V s[R][NV];
-#pragma GCC unroll 16
+    GRADUS_UNROLL(16)
     for (int i = 0; i < R; ++i)
-#pragma GCC unroll 2
+      GRADUS_UNROLL(2)
       for (int j = 0; j < NV; ++j) s[i][j] = V{};
     for (int64_t k = 0; k < K; ++k) {
       V bk[NV];
-#pragma GCC unroll 2
+      GRADUS_UNROLL(2)
       for (int j = 0; j < NV; ++j) bk[j] = load(b + k * b_step + j * W);
-#pragma GCC unroll 16
+      GRADUS_UNROLL(16)
       for (int i = 0; i < R; ++i) {
         const V ai = (Panel ? a[k * a_step + i] : a[i * a_step + k]) - V{};
-#pragma GCC unroll 2
+        GRADUS_UNROLL(2)
         for (int j = 0; j < NV; ++j) s[i][j] += ai * bk[j];
       }
     }
-#pragma GCC unroll 16
+    GRADUS_UNROLL(16)
     for (int i = 0; i < R; ++i)
-#pragma GCC unroll 2
+      GRADUS_UNROLL(2)
       for (int j = 0; j < NV; ++j) store(c + i * ldc + j * W, add ? load(c + i * ldc + j * W) + s[i][j] : s[i][j]);
   }
 
@@ -221,19 +222,19 @@ struct Gemm {
     const auto columns = [&]<int C>(int64_t n, std::integral_constant<int, C>) {
       V s[R][C];
       T rest[R][C];
-#pragma GCC unroll 8
+      GRADUS_UNROLL(8)
       for (int i = 0; i < R; ++i)
-#pragma GCC unroll 4
+        GRADUS_UNROLL(4)
         for (int j = 0; j < C; ++j) s[i][j] = V{}, rest[i][j] = T(0);
       int64_t k = 0;
       for (; k + W <= K; k += W) {
         V bk[C];
-#pragma GCC unroll 4
+        GRADUS_UNROLL(4)
         for (int j = 0; j < C; ++j) bk[j] = load(b + (n + j) * ldb + k);
-#pragma GCC unroll 8
+        GRADUS_UNROLL(8)
         for (int i = 0; i < R; ++i) {
           const V ai = load(a + i * lda + k);
-#pragma GCC unroll 4
+          GRADUS_UNROLL(4)
           for (int j = 0; j < C; ++j) s[i][j] += ai * bk[j];
         }
       }
@@ -271,12 +272,12 @@ struct Gemm {
         int64_t j = 0;
         for (; j + W <= n; j += W) {
           V v[Q];
-#pragma GCC unroll 4
+          GRADUS_UNROLL(4)
           for (int q = 0; q < Q; ++q) v[q] = load(bk + q * ldb + j);
-#pragma GCC unroll 8
+          GRADUS_UNROLL(8)
           for (int i = 0; i < R; ++i) {
             V s = load(c + i * ldc + n0 + j);
-#pragma GCC unroll 4
+            GRADUS_UNROLL(4)
             for (int q = 0; q < Q; ++q) s += f[i][q] * v[q];
             store(c + i * ldc + n0 + j, s);
           }

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "pragmas.hpp"
+
 namespace gradus::kernels {
 namespace detail {
 
@@ -85,20 +87,20 @@ struct GridStencil {
   void gather_taps(const T* const (&weight)[K], const T* __restrict x, int64_t t0, int64_t n, T* const (&out)[K]) const {
     const int32_t* __restrict at = index.data() + t0 * block;
     T value[Taps][block];
-#pragma GCC unroll 4
+    GRADUS_UNROLL(4)
     for (int t = 0; t < Taps; ++t)
       for (int64_t i = 0; i < n; ++i) {
         const int32_t j = at[t * block + i];
         const T v = x[j < 0 ? 0 : j];
         value[t][i] = j < 0 ? T(0) : v;
       }
-#pragma GCC unroll 4
+    GRADUS_UNROLL(4)
     for (int k = 0; k < K; ++k) {
       const T* __restrict w = weight[k] + t0 * block;
       T* __restrict o = out[k];
       for (int64_t i = 0; i < n; ++i) {
         T sum = o[i];
-#pragma GCC unroll 4
+        GRADUS_UNROLL(4)
         for (int t = 0; t < Taps; ++t) sum += w[t * block + i] * value[t][i];
         o[i] = sum;
       }

@@ -26,14 +26,14 @@ template <class A> struct Reducer<LargestOf, A> {
     if constexpr (std::numeric_limits<A>::has_infinity) return -std::numeric_limits<A>::infinity();
     else return std::numeric_limits<A>::lowest();
   }
-  static A join(A a, A b) { return (a > b) | (a != a) ? a : b; }
+  static A join(A a, A b) { return ((a > b) | (a != a)) ? a : b; }
 };
 template <class A> struct Reducer<SmallestOf, A> {
   static constexpr A start() {
     if constexpr (std::numeric_limits<A>::has_infinity) return std::numeric_limits<A>::infinity();
     else return std::numeric_limits<A>::max();
   }
-  static A join(A a, A b) { return (a < b) | (a != a) ? a : b; }
+  static A join(A a, A b) { return ((a < b) | (a != a)) ? a : b; }
 };
 
 inline constexpr int64_t kReduceLanes = 32, kPiece = 16384;

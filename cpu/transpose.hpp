@@ -8,8 +8,11 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include <gradus/kernels/loop.hpp>
+
+#include "pragmas.hpp"
 
 namespace gradus::kernels::detail {
 
@@ -25,25 +28,43 @@ struct SquareTranspose {
   /// out[i * out_step + j] = in[j * in_step + i]
   static void run(const T* in, int64_t in_step, T* out, int64_t out_step) {
     V r[W];
-#pragma GCC unroll 16
+    GRADUS_UNROLL(16)
     for (int i = 0; i < W; ++i) r[i] = *reinterpret_cast<const U*>(in + i * in_step);
     swap_blocks<W / 2>(r);
-#pragma GCC unroll 16
+    GRADUS_UNROLL(16)
     for (int i = 0; i < W; ++i) *reinterpret_cast<U*>(out + i * out_step) = r[i];
   }
 
  private:
+  // Vectors of elements of a and, from place W on, of b.
+#if defined(__clang__)
+  template <int S, std::size_t... l>
+  static V low(V a, V b, std::index_sequence<l...>) {
+    return __builtin_shufflevector(a, b, (l & S ? W + l - S : l)...);
+  }
+  template <int S, std::size_t... l>
+  static V high(V a, V b, std::index_sequence<l...>) {
+    return __builtin_shufflevector(a, b, (l & S ? W + l : l + S)...);
+  }
+#else
+  template <int S, std::size_t... l>
+  static V low(V a, V b, std::index_sequence<l...>) {
+    return __builtin_shuffle(a, b, V{static_cast<I>(l & S ? W + l - S : l)...});
+  }
+  template <int S, std::size_t... l>
+  static V high(V a, V b, std::index_sequence<l...>) {
+    return __builtin_shuffle(a, b, V{static_cast<I>(l & S ? W + l : l + S)...});
+  }
+#endif
   template <int S>
   static void swap_blocks(V* r) {
     if constexpr (S > 0) {
-      V low, high;
-#pragma GCC unroll 16
-      for (int l = 0; l < W; ++l) low[l] = (l & S) ? W + l - S : l, high[l] = (l & S) ? W + l : l + S;
-#pragma GCC unroll 16
+      const auto places = std::make_index_sequence<W>();
+      GRADUS_UNROLL(16)
       for (int i = 0; i < W; ++i)
         if (!(i & S)) {
           const V a = r[i], b = r[i + S];
-          r[i] = __builtin_shuffle(a, b, low), r[i + S] = __builtin_shuffle(a, b, high);
+          r[i] = low<S>(a, b, places), r[i + S] = high<S>(a, b, places);
         }
       swap_blocks<S / 2>(r);
     }

@@ -1,5 +1,6 @@
 // The tree keeps its shape: which folder may include which, where Eigen may appear, that kernels have a CPU twin.
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -23,27 +24,28 @@ const std::map<std::string, std::set<std::string>> arrows = {
     {"autograd", {"core", "kernels", "tensor"}},
     {"ops", {"core", "kernels", "tensor", "autograd"}},
     {"nn", {"core", "tensor", "autograd", "ops"}},
-    {"optim", {"core", "kernels", "tensor", "autograd", "ops", "nn"}},   // nn: the parameters of a module
+    {"optim", {"core", "kernels", "tensor", "autograd", "ops", "nn"}},  // nn: the parameters of a module
     {"io", {"core", "tensor"}},
-    {"data", {"core", "kernels", "tensor", "autograd", "ops", "io"}},   // kernels: the random order of batches; ops: the factories
-    {"app", {"core", "io"}},                                    // knows no model and no data set
-    {"models", {"core", "tensor", "autograd", "ops", "nn", "io", "data"}},   // whole networks with their files
-    {"training", {"core", "tensor", "autograd", "ops", "nn", "optim", "io", "data", "app"}},   // around a loop, never the loop
+    {"data",
+     {"core", "kernels", "tensor", "autograd", "ops", "io"}},  // kernels: the random order of batches; ops: the factories
+    {"app", {"core", "io"}},                                   // knows no model and no data set
+    {"models", {"core", "tensor", "autograd", "ops", "nn", "io", "data"}},                    // whole networks with their files
+    {"training", {"core", "tensor", "autograd", "ops", "nn", "optim", "io", "data", "app"}},  // around a loop, never the loop
     {"dist", {"core", "tensor", "autograd", "ops", "nn", "optim", "data", "io", "training"}},
     {"interop", {"core", "tensor", "autograd", "ops"}},
-    {"debug", {"core", "kernels", "tensor", "autograd", "ops", "nn", "optim", "io"}},   // included by no header
+    {"debug", {"core", "kernels", "tensor", "autograd", "ops", "nn", "optim", "io"}},  // included by no header
 };
 
 struct Include {
   std::string target;
   int line;
-  bool header_only;      // inside #ifdef GRADUS_HEADER_ONLY
+  bool header_only;  // inside #ifdef GRADUS_HEADER_ONLY
 };
 
 std::vector<Include> includes_of(const fs::path& file) {
   std::vector<Include> found;
   std::ifstream in(file);
-  std::vector<bool> conditions;      // of the open #if blocks: is it the one for header-only use?
+  std::vector<bool> conditions;  // of the open #if blocks: is it the one for header-only use?
   std::string text;
   for (int line = 1; std::getline(in, text); ++line) {
     std::istringstream words(text);
@@ -91,12 +93,12 @@ TEST_CASE("include arrows point down") {
   REQUIRE(fs::exists(root / "include/gradus.hpp"));
   for (const fs::path& file : files("include/gradus", {".hpp"})) {
     const std::string folder = folder_of(fs::relative(file, root / "include/gradus"));
-    if (folder.empty()) continue;                               // umbrellas may include anything
+    if (folder.empty()) continue;  // umbrellas may include anything
     if (!arrows.count(folder)) FAIL("folder " << folder << " is not in the table of this test");
     for (const Include& i : includes_of(file)) {
       if (!starts_with(i.target, "gradus") || i.header_only) continue;
       INFO(at(file, i.line) << " includes " << i.target);
-      REQUIRE(starts_with(i.target, "gradus/"));                // never the umbrella of everything
+      REQUIRE(starts_with(i.target, "gradus/"));  // never the umbrella of everything
       const std::string other = folder_of(fs::path(i.target.substr(7)));
       CHECK((other == folder || arrows.at(folder).count(other) == 1));
     }
@@ -108,7 +110,7 @@ TEST_CASE("nothing includes cpu/ or cuda/ but header-only use") {
   for (const char* folder : {"examples", "tests", "bench"})
     for (const fs::path& f : files(folder, {".hpp", ".cpp"})) all.push_back(f);
   for (const fs::path& file : all) {
-    if (starts_with(fs::relative(file, root).string(), "tests/emulation/")) continue;     // tests the device itself
+    if (starts_with(fs::relative(file, root).string(), "tests/emulation/")) continue;  // tests the device itself
     for (const Include& i : includes_of(file)) {
       const bool backend = i.target.find("cpu/") != std::string::npos || i.target.find("cuda/") != std::string::npos;
       INFO(at(file, i.line) << " includes " << i.target);
@@ -129,7 +131,7 @@ TEST_CASE("Eigen appears in cpu/ and interop/eigen.hpp only") {
 
 TEST_CASE("cpu/ knows kernels and core only") {
   for (const fs::path& file : files("cpu", {".cpp", ".hpp"})) {
-    if (file.filename() == "gradus.cpp") continue;              // compiles the *_impl.hpp of core and autograd
+    if (file.filename() == "gradus.cpp") continue;  // compiles the *_impl.hpp of core and autograd
     for (const Include& i : includes_of(file)) {
       INFO(at(file, i.line) << " includes " << i.target);
       const bool ours = starts_with(i.target, "gradus/");
@@ -193,13 +195,56 @@ TEST_CASE("examples include the library and their own folder") {
     }
 }
 
+TEST_CASE("links of the pages lead to files and headings that are there") {
+  // As on the usual hosts: lower case, what is no letter, digit, space or dash left out, spaces to dashes.
+  const auto anchor = [](const std::string& heading) {
+    std::string a;
+    for (const char c : heading)
+      if (std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_')
+        a += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      else if (c == ' ') a += '-';
+    return a;
+  };
+  const auto has_heading = [&](const fs::path& page, const std::string& wanted) {
+    std::istringstream lines(text_of(page));
+    for (std::string l; std::getline(lines, l);)
+      if (const auto hashes = l.find_first_not_of('#');
+          hashes > 0 && hashes != l.npos && l[hashes] == ' ' && anchor(l.substr(hashes + 1)) == wanted)
+        return true;
+    return false;
+  };
+  std::vector<fs::path> pages{root / "README.md", root / "CONTRIBUTING.md", root / "CHANGELOG.md"};
+  for (const char* folder : {"include", "examples", "tests", "bench", "cuda", "cpu", "third_party"})
+    for (const auto& page : files(folder, {".md"})) pages.push_back(page);
+  int found = 0;
+  for (const fs::path& page : pages) {
+    const std::string text = text_of(page);
+    for (auto open = text.find("]("); open != text.npos; open = text.find("](", open + 1)) {
+      const std::string target = text.substr(open + 2, text.find_first_of(") \n", open + 2) - open - 2);
+      if (target.empty() || starts_with(target, "http") || text[text.find_first_of(") \n", open + 2)] != ')') continue;
+      const auto hash = target.find('#');
+      const fs::path file = hash == 0 ? page : page.parent_path() / target.substr(0, hash);
+      INFO(fs::relative(page, root).string() << " links to " << target);
+      CHECK(fs::exists(file));
+      if (hash != target.npos && fs::is_regular_file(file)) CHECK(has_heading(file, target.substr(hash + 1)));
+      ++found;
+    }
+  }
+  CHECK(found > 25);
+}
+
 TEST_CASE("no unfinished words, no very long files") {
   std::vector<fs::path> all;
   for (const char* folder : {"include", "cpu", "cuda", "examples", "tests", "bench", "third_party"})
     for (const fs::path& f : files(folder, {".hpp", ".cpp", ".cu", ".cuh", ".py", ".cmake", ".sh", ".md"})) all.push_back(f);
   for (const fs::path& file : all) {
     const std::string text = text_of(file);
-    for (const char* word : {"TO" "DO", "FIX" "ME", "XX" "X:"}) {
+    for (const char* word : {"TO"
+                             "DO",
+                             "FIX"
+                             "ME",
+                             "XX"
+                             "X:"}) {
       INFO(fs::relative(file, root) << " contains " << word);
       CHECK(text.find(word) == std::string::npos);
     }

@@ -52,7 +52,7 @@ struct Shape {
     return p;
   }
   void push_back(int64_t x) {
-    if (n == kMaxRank) too_long(n + 1);
+    if (n == kMaxRank) too_long(static_cast<std::size_t>(n) + 1);
     v[n++] = x;
   }
   void insert(int at, int64_t x) {

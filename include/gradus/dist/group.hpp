@@ -94,6 +94,8 @@ class Worker {
 class Runtime {
  public:
   Runtime(int* argc, char*** argv) {
+    // The thread that waits for others must not take the core from the one that computes.
+    ::setenv("OMPI_MCA_mpi_yield_when_idle", "1", 1);
     int level = 0;
     MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &level);
     if (level < MPI_THREAD_SERIALIZED)
@@ -173,6 +175,12 @@ class Group {
     if (!runtime_) fail("dist::Group", "MPI is not running", {}, "inside dist::run", at);
     do_now("Group", at,
            [this, comm] { MPI_Comm_dup(comm, &comm_), MPI_Comm_rank(comm_, &rank_), MPI_Comm_size(comm_, &size_); });
+  }
+  /// Those ranks of a group that give the same colour, in their order.
+  Group(Group& of, int colour, Where at = Where::current()) : runtime_(of.runtime_) {
+    do_now("Group", at, [&, this] {
+      MPI_Comm_split(of.comm_, colour, of.rank_, &comm_), MPI_Comm_rank(comm_, &rank_), MPI_Comm_size(comm_, &size_);
+    });
   }
   ~Group() {
     if (comm_ != MPI_COMM_NULL) runtime_->worker().push([comm = comm_]() mutable { MPI_Comm_free(&comm); }).wait();
