@@ -215,6 +215,7 @@ inline void forget_base(TensorImpl* t) {
 
 template <class N, class Y, class... In> N* make_node(const Y& y, Where at, const In&... in) {
   auto* node = new N;
+  Ref<Node> owner = Ref<Node>::adopt(node);  // memory may run out below
   int i = 0;
   ((node->first[i++] = edge_to(in, at)), ...);
   node->inputs_n = sizeof...(In);
@@ -223,7 +224,7 @@ template <class N, class Y, class... In> N* make_node(const Y& y, Where at, cons
   node->shape = y.shape(), node->dtype = y.dtype(), node->device = y.device();
   TensorImpl* t = y.impl();
   if (t->unrecorded_view) forget_base(t);
-  t->grad_fn = node;             // y is new: the count that `new` made is y's
+  t->grad_fn = owner.release();  // y is new: the count that `new` made is y's
   t->requires_grad = true;
   if (observer) [[unlikely]] {
     const AnyTensor* const inputs[] = {&in...};
@@ -240,6 +241,7 @@ template <class N, class Y, class... In> N& record(const Y& y, Where at, const I
 /// The same for any number of inputs of one type.
 template <class N, class Y, class T, class D> N& record_list(const Y& y, Where at, const std::vector<Tensor<T, D>>& in) {
   auto* node = new N;
+  Ref<Node> owner = Ref<Node>::adopt(node);
   if (in.size() > Node::kInline) node->many.reset(new Edge[in.size()]);
   node->inputs_n = static_cast<uint16_t>(in.size());
   for (std::size_t i = 0; i < in.size(); ++i) node->input(static_cast<int>(i)) = edge_to(in[i], at);
@@ -247,7 +249,7 @@ template <class N, class Y, class T, class D> N& record_list(const Y& y, Where a
   node->at = at;
   node->shape = y.shape(), node->dtype = y.dtype(), node->device = y.device();
   if (y.impl()->unrecorded_view) forget_base(y.impl());
-  y.impl()->grad_fn = node;
+  y.impl()->grad_fn = owner.release();
   y.impl()->requires_grad = true;
   if (observer) [[unlikely]] {
     std::vector<const AnyTensor*> inputs;

@@ -204,6 +204,24 @@ class OptimizerBase {
   virtual std::size_t load_more(const nn::StateDict&, Where) { return 0; }
 
   // -- one step ---------------------------------------------------------------------------------------------------------
+  /// While a step is made: an error, of memory that has run out, puts the counts of steps back and lets the gradients go. Where all
+  /// parameters share one group and the step is one kernel, nothing has been written then; an optimiser composed of operators, or with
+  /// several groups, may have stepped some of its parameters.
+  class Unless {
+   public:
+    explicit Unless(OptimizerBase& o) : o_(o), steps_(o.steps_) {}
+    ~Unless() {
+      if (!done_) o_.steps_.swap(steps_);
+      o_.grads_.clear();
+    }
+    Unless(const Unless&) = delete;
+    void done() { done_ = true; }
+
+   private:
+    OptimizerBase& o_;
+    std::vector<int64_t> steps_;
+    bool done_ = false;
+  };
   /// Checks the gradients before anything is changed, then counts the step of each parameter that has one.
   void begin_step(bool allow_missing, Where at) {
     for (std::size_t i = 0; i < params_.size(); ++i) {
@@ -341,12 +359,13 @@ class Optimizer : public OptimizerBase<T, D> {
   /// slots(options): the states. key(i): parameters with different keys are not put together.
   template <class S, class F, class Key>
   void update(S slots, Where at, F f, Key key) {
+    typename Base::Unless undo(*this);
     begin(at);
     each_group([&](const O& o, double lr, const auto& members) {
       this->by_time(
           members, slots(o), at, [&](const auto& refs, const auto& who, int64_t t) { f(o, lr, refs, who, t); }, key);
     });
-    this->grads_.clear();
+    undo.done();
   }
   template <class S, class F>
   void update(S slots, Where at, F f) {
@@ -363,6 +382,7 @@ class Optimizer : public OptimizerBase<T, D> {
   /// The step is composed of operators: f(options, lr, i, p, g, t) writes the new values into p.
   template <class F>
   void each(Where at, F f) {
+    typename Base::Unless undo(*this);
     begin(at);
     const NoGrad guard;
     each_group([&](const O& o, double lr, const auto& members) {
@@ -374,7 +394,7 @@ class Optimizer : public OptimizerBase<T, D> {
         else gradus::detail::mark_written(this->params_[i], at);
       }
     });
-    this->grads_.clear();
+    undo.done();
   }
   std::vector<double*> group_lrs() override {
     std::vector<double*> l{&options.lr};

@@ -128,15 +128,20 @@ template <class T, class D> Ref<TensorImpl> allocate(const Shape& shape, Where a
   for (int i = 0; i < shape.n; ++i) bad |= shape.v[i] < 0 || __builtin_mul_overflow(n, shape.v[i], &n);
   if (bad || n > (int64_t{1} << 62) / static_cast<int64_t>(sizeof(T))) fail_size(shape, dtype_of<T>, at);
   const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(T);
-  Storage* storage;
+  Ref<Storage> storage;
   if constexpr (std::is_same_v<D, Cuda>) {
     device_context = {at, dtype_of<T>, shape};
     void* p = device_alloc(bytes, at);
-    storage = Storage::wrap(p, bytes, [](void* block) { device_free(block); }, p);
+    try {
+      storage = Ref<Storage>::adopt(Storage::wrap(p, bytes, [](void* block) { device_free(block); }, p));
+    } catch (...) {
+      device_free(p);
+      throw;
+    }
     storage->device = DeviceKind::cuda;
   } else {
     try {
-      storage = Storage::make(bytes);
+      storage = Ref<Storage>::adopt(Storage::make(bytes));
     } catch (const std::bad_alloc&) {
       fail_size(shape, dtype_of<T>, at);
     }
@@ -145,7 +150,7 @@ template <class T, class D> Ref<TensorImpl> allocate(const Shape& shape, Where a
   TensorImpl* t = TensorImpl::make();
   t->dtype = dtype_of<T>, t->device = device_of<D>;
   t->shape = shape, t->strides = contiguous_strides(shape), t->numel = n;
-  t->storage = storage, t->data = storage->data;
+  t->data = storage->data, t->storage = storage.release();
   return Ref<TensorImpl>::adopt(t);
 }
 }  // namespace detail
