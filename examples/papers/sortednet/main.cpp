@@ -157,7 +157,8 @@ int reproduce(const app::Args& args, const Options& o) {
       if (!p.config.batch_norm)
         for (int k = 0; k < 10; ++k) {
           const Exact e = exact(net, p.space.draw(draws), x, y);
-          worst.distance = std::max(worst.distance, e.distance), worst.outside = std::max(worst.outside, e.outside);
+          worst.distance = std::max(worst.distance, e.distance), worst.gradients = std::max(worst.gradients, e.gradients);
+          worst.outside = std::max(worst.outside, e.outside);
           worst.alone &= e.alone, worst.counted &= e.counted;
         }
       if (seed != args.seed) continue;
@@ -206,6 +207,7 @@ int reproduce(const app::Args& args, const Options& o) {
 
   if (!runs["sorted"].empty() && !p.config.batch_norm) {
     metrics.check("10 prefixes a seed: largest distance of logits from the exported network's", worst.distance, "<=", 1e-6);
+    metrics.check("largest distance of their gradients", worst.gradients, "<=", 1e-6);
     metrics.check("they stay, bit for bit, with 1e9 in all other parameters", worst.alone);
     metrics.check("the largest gradient outside of the prefix", worst.outside, "==", 0);
     metrics.check("parameters of the exported networks are the formula's", worst.counted);

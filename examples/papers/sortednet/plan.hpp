@@ -100,7 +100,7 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   if (has("individual")) {
     const auto& w = p.space.widths;
     for (const int64_t d : {p.space.depths.front(), p.space.depths.back()})
-      for (const std::size_t k : {std::size_t{0}, (w.size() - 1) / 4, w.size() - 1}) p.individual.push_back({w[k], d});
+      for (const std::size_t k : std::set{std::size_t{0}, (w.size() - 1) / 4, w.size() - 1}) p.individual.push_back({w[k], d});
   }
   const auto most = static_cast<double>(cost(p.config, p.space.largest()).macs);
   p.budgets = o.budgets;
