@@ -118,7 +118,11 @@ int reproduce(const app::Args& args, const Options& o) {
   Text text;
   if (!p.tunings.empty()) text = split(o.text.empty() ? licences() : io::read_text(o.text));
   const bool soft = static_cast<int64_t>(text.validation.size()) > p.decoder.context;
-  if (!p.tunings.empty() && !soft) std::cerr << "SoFT is left out: no text of sufficient length here; see --text FILE\n";
+  if (!p.tunings.empty() && !soft && !o.text.empty())
+    fail("--text", "too short for a window of the last tenth", {{"--text", o.text}},
+         "more than " + std::to_string(10 * p.decoder.context) + " bytes", Where::current());
+  if (!p.tunings.empty() && !soft)
+    std::cerr << "SoFT is left out: no licences in /usr/share/common-licenses; see --text FILE\n";
   const auto set = load(args, p);
   const data::Normalisation norm = data::normalisation_of(set.train);
   const Pictures test = pictures(set.test, p.test, 0, norm);
@@ -203,9 +207,9 @@ int reproduce(const app::Args& args, const Options& o) {
     if (app::interrupted()) break;
   }
   progress.finish();
-  if (runs.empty() && bits.empty() && alone.empty()) return 130;
+  if (runs.empty() && bits.empty() && alone.empty()) return app::interrupted() ? 130 : 1;
 
-  if (!runs["sorted"].empty() && !p.config.batch_norm) {
+  if (runs.contains("sorted") && !p.config.batch_norm) {
     metrics.check("10 prefixes a seed: largest distance of logits from the exported network's", worst.distance, "<=", 1e-6);
     metrics.check("largest distance of their gradients", worst.gradients, "<=", 1e-6);
     metrics.check("they stay, bit for bit, with 1e9 in all other parameters", worst.alone);

@@ -78,6 +78,10 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   if (p.space.depths.empty()) p.space.depths = steps_of(1, smoke ? 2 : L);
   for (auto* v : {&p.space.widths, &p.space.depths}) std::sort(v->begin(), v->end());
   p.config.full = p.space.largest();
+  if (o.export_size.size() == 2 && (o.export_size[0] > p.config.full.w || o.export_size[1] > p.config.full.d))
+    fail("--export", "no prefix of this size",
+         {{"W,D", std::to_string(o.export_size[0]) + "," + std::to_string(o.export_size[1])}},
+         "at most " + std::to_string(p.config.full.w) + "," + std::to_string(p.config.full.d), Where::current());
 
   p.images = o.images.value_or(args.pick<int64_t>(320, 5000, 10000, cifar ? 50000 : 60000));
   p.test = o.test.value_or(args.pick<int64_t>(200, 2000, 4000, 10000));
