@@ -250,8 +250,9 @@ int reproduce(const app::Args& args, const Options& o) {
     std::cout << t.text();
     report.table(t, caption);
   };
-  show(figures(metrics, names, {"mean accuracy", "least", "full size", "share of r >= 0.96"}),
-       "Test accuracy of the sub-networks, mean ± standard deviation over the seeds");
+  if (!names.empty())
+    show(figures(metrics, names, {"mean accuracy", "least", "full size", "share of r >= 0.96"}),
+         "Test accuracy of the sub-networks, mean ± standard deviation over the seeds");
   if (!alone.empty()) {
     app::Table t;
     t.columns = {"prefix", "trained alone"};
