@@ -42,6 +42,7 @@ void prefixes(const Config& c) {
     INFO("w " << b.w << ", d " << b.d);
     const Exact e = exact(net, b, x, y);
     CHECK(e.distance <= 1e-6);
+    CHECK(e.gradients <= 1e-5);
     CHECK(e.alone);
     CHECK(e.outside == 0);
     CHECK(e.counted);

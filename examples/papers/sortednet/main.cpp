@@ -118,7 +118,11 @@ int reproduce(const app::Args& args, const Options& o) {
   Text text;
   if (!p.tunings.empty()) text = split(o.text.empty() ? licences() : io::read_text(o.text));
   const bool soft = static_cast<int64_t>(text.validation.size()) > p.decoder.context;
-  if (!p.tunings.empty() && !soft) std::cerr << "SoFT is left out: no text of sufficient length here; see --text FILE\n";
+  if (!p.tunings.empty() && !soft && !o.text.empty())
+    fail("--text", "too short for a window of the last tenth", {{"--text", o.text}},
+         "more than " + std::to_string(10 * p.decoder.context) + " bytes", Where::current());
+  if (!p.tunings.empty() && !soft)
+    std::cerr << "SoFT is left out: no licences in /usr/share/common-licenses; see --text FILE\n";
   const auto set = load(args, p);
   const data::Normalisation norm = data::normalisation_of(set.train);
   const Pictures test = pictures(set.test, p.test, 0, norm);
@@ -157,7 +161,8 @@ int reproduce(const app::Args& args, const Options& o) {
       if (!p.config.batch_norm)
         for (int k = 0; k < 10; ++k) {
           const Exact e = exact(net, p.space.draw(draws), x, y);
-          worst.distance = std::max(worst.distance, e.distance), worst.outside = std::max(worst.outside, e.outside);
+          worst.distance = std::max(worst.distance, e.distance), worst.gradients = std::max(worst.gradients, e.gradients);
+          worst.outside = std::max(worst.outside, e.outside);
           worst.alone &= e.alone, worst.counted &= e.counted;
         }
       if (seed != args.seed) continue;
@@ -202,10 +207,11 @@ int reproduce(const app::Args& args, const Options& o) {
     if (app::interrupted()) break;
   }
   progress.finish();
-  if (runs.empty() && bits.empty() && alone.empty()) return 130;
+  if (runs.empty() && bits.empty() && alone.empty()) return app::interrupted() ? 130 : 1;
 
-  if (!runs["sorted"].empty() && !p.config.batch_norm) {
+  if (runs.contains("sorted") && !p.config.batch_norm) {
     metrics.check("10 prefixes a seed: largest distance of logits from the exported network's", worst.distance, "<=", 1e-6);
+    metrics.check("largest distance of their gradients", worst.gradients, "<=", 1e-6);
     metrics.check("they stay, bit for bit, with 1e9 in all other parameters", worst.alone);
     metrics.check("the largest gradient outside of the prefix", worst.outside, "==", 0);
     metrics.check("parameters of the exported networks are the formula's", worst.counted);
@@ -244,8 +250,9 @@ int reproduce(const app::Args& args, const Options& o) {
     std::cout << t.text();
     report.table(t, caption);
   };
-  show(figures(metrics, names, {"mean accuracy", "least", "full size", "share of r >= 0.96"}),
-       "Test accuracy of the sub-networks, mean ± standard deviation over the seeds");
+  if (!names.empty())
+    show(figures(metrics, names, {"mean accuracy", "least", "full size", "share of r >= 0.96"}),
+         "Test accuracy of the sub-networks, mean ± standard deviation over the seeds");
   if (!alone.empty()) {
     app::Table t;
     t.columns = {"prefix", "trained alone"};

@@ -329,10 +329,11 @@ void recalibrate(Net& net, const Part<D>& p, const Tensor<T, D>& x, int64_t batc
 
 /// What is exact of a prefix.
 struct Exact {
-  double distance = 0;  ///< of its logits from those of the exported network
-  bool alone = true;    ///< they stay, bit for bit, when all parameters outside are 1e9
-  double outside = 0;   ///< the largest gradient outside
-  bool counted = true;  ///< the exported network has as many parameters as the formula says
+  double distance = 0;   ///< of its logits from those of the exported network
+  double gradients = 0;  ///< of its gradients from those of the exported network
+  bool alone = true;     ///< they stay, bit for bit, when all parameters outside are 1e9
+  double outside = 0;    ///< the largest gradient outside
+  bool counted = true;   ///< the exported network has as many parameters as the formula says
 };
 template <class Net, class T, class D>
 Exact exact(Net& net, Size b, const Tensor<T, D>& x, const Tensor<int64_t, D>& y) {
@@ -344,6 +345,7 @@ Exact exact(Net& net, Size b, const Tensor<T, D>& x, const Tensor<int64_t, D>& y
   nn::zero_grad(net);
   const auto logits = net(x, part);
   cross_entropy(logits, y).backward();
+  cross_entropy(small(x, part), y).backward();
   const NoGrad guard;
   e.distance = static_cast<double>(amax(abs(logits.detach() - small(x, part))).item());
   e.counted = nn::parameter_count(small) == cost(net.config, b).parameters;
@@ -354,7 +356,11 @@ Exact exact(Net& net, Size b, const Tensor<T, D>& x, const Tensor<int64_t, D>& y
   for (const auto& [name, p] : named) {
     if (!p.grad().defined()) continue;
     auto g = p.grad().clone();
-    if (auto of_prefix = inside(name, g); of_prefix.defined()) of_prefix.fill_(0);
+    if (auto of_prefix = inside(name, g); of_prefix.defined()) {
+      const auto own = of_small.at(name).template as<T, D>().grad();
+      e.gradients = std::max(e.gradients, static_cast<double>(amax(abs(of_prefix - own)).item()));
+      of_prefix.fill_(0);
+    }
     e.outside = std::max(e.outside, static_cast<double>(amax(abs(g)).item()));
   }
   nn::zero_grad(net);

@@ -78,6 +78,10 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   if (p.space.depths.empty()) p.space.depths = steps_of(1, smoke ? 2 : L);
   for (auto* v : {&p.space.widths, &p.space.depths}) std::sort(v->begin(), v->end());
   p.config.full = p.space.largest();
+  if (o.export_size.size() == 2 && (o.export_size[0] > p.config.full.w || o.export_size[1] > p.config.full.d))
+    fail("--export", "no prefix of this size",
+         {{"W,D", std::to_string(o.export_size[0]) + "," + std::to_string(o.export_size[1])}},
+         "at most " + std::to_string(p.config.full.w) + "," + std::to_string(p.config.full.d), Where::current());
 
   p.images = o.images.value_or(args.pick<int64_t>(320, 5000, 10000, cifar ? 50000 : 60000));
   p.test = o.test.value_or(args.pick<int64_t>(200, 2000, 4000, 10000));
@@ -100,7 +104,7 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   if (has("individual")) {
     const auto& w = p.space.widths;
     for (const int64_t d : {p.space.depths.front(), p.space.depths.back()})
-      for (const std::size_t k : {std::size_t{0}, (w.size() - 1) / 4, w.size() - 1}) p.individual.push_back({w[k], d});
+      for (const std::size_t k : std::set{std::size_t{0}, (w.size() - 1) / 4, w.size() - 1}) p.individual.push_back({w[k], d});
   }
   const auto most = static_cast<double>(cost(p.config, p.space.largest()).macs);
   p.budgets = o.budgets;
