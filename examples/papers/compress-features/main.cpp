@@ -44,7 +44,7 @@ int reproduce(const app::Args& args, const Options& o) {
   app::Metrics metrics("compress-features", name_of(args.setting), args.seed_list());
   app::catch_interrupt();
   app::Progress progress(p.total_steps(args.seeds), "training");
-  const bool real = args.setting != app::Setting::smoke, stated = args.setting == app::Setting::normal && !o.own();
+  const bool real = args.setting != app::Setting::smoke, stated = real && args.setting != app::Setting::paper && !o.own();
 
   // The toy regression.
   std::vector<Toy> toys;
@@ -109,11 +109,12 @@ int reproduce(const app::Args& args, const Options& o) {
         shown = s;
       }
       if (p.epochs2 > 0) {
-        for (std::size_t k = 0; k < 2; ++k) nn::load_state_dict(nets[k], trained[k].best);
+        for (std::size_t k = 0; k < 2 && !p.from_last; ++k) nn::load_state_dict(nets[k], trained[k].best);
         manual_seed(seed + 2000);
         const std::string both = name + " + Co-teaching";
         const Stage2 r = stage_2(nets[0], nets[1], p, source, s, seed, progress, both + ", seed " + std::to_string(seed));
         if (app::interrupted()) return;
+        metrics.add(both, "test, both before stage 2", r.test_start);
         metrics.add(both, "test, last epoch", r.test_last), metrics.add(both, "test, best epoch", r.test_best);
         metrics.add(both, "K*", static_cast<double>(r.K));
         metrics.add(both, "wrong labels memorised", r.fit.memorised), metrics.add(both, "right labels fitted", r.fit.clean);
@@ -157,6 +158,8 @@ int reproduce(const app::Args& args, const Options& o) {
     for (const Stage1& r : first[Method::ce]) ce = std::min(ce, static_cast<double>(features_for(r.by_k, 0.95)));
     metrics.check("Nested: features for 95 % of the best test accuracy, most of all networks", nested, "<=", 64);
     metrics.check("CE: the same, fewest of all networks", ce, ">", 64);
+  }
+  if (stated && p.epochs2 > 0 && !app::interrupted()) {
     const auto gain = [&](const std::string& m) {
       return mean(m + " + Co-teaching", "test, best epoch") - mean(m, "test, best epoch");
     };
@@ -281,6 +284,9 @@ int main(int argc, char** argv) {
             ->check(CLI::Range(0.0, 0.99));
         cli.add_option("--coteach", o.coteach, "each network sees half of a batch, or both see all")
             ->check(CLI::IsMember({"half", "full"}))
+            ->capture_default_str();
+        cli.add_option("--from", o.from, "stage 2 starts at the best epoch on validation pictures, or at the last")
+            ->check(CLI::IsMember({"best", "last"}))
             ->capture_default_str();
         auto* per_sample = cli.add_flag("--persample", o.per_sample, "nested: a k for each picture");
         cli.add_flag("--perbatch", o.per_batch, "nested: a k for each mini-batch (the default)")->excludes(per_sample);
