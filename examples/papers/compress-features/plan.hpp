@@ -15,7 +15,7 @@ namespace compressing {
 
 struct Options {
   std::optional<std::string> dataset;
-  std::string noise = "sym", coteach = "half";
+  std::string noise = "sym", coteach = "half", from = "best";
   std::vector<std::string> methods;
   double rate = 0.4;
   std::optional<double> sigma, p, tau, lr;
@@ -23,8 +23,8 @@ struct Options {
   bool per_sample = false, per_batch = true, no_extra = false, plan = false;
   /// Any option that changes what is trained: the bounds of the checks are for the runs as they come.
   bool own() const {
-    return dataset || !methods.empty() || noise != "sym" || coteach != "half" || rate != 0.4 || sigma || p || tau || lr ||
-           images || epochs || epochs2 || per_sample;
+    return dataset || !methods.empty() || noise != "sym" || coteach != "half" || from != "best" || rate != 0.4 || sigma || p ||
+           tau || lr || images || epochs || epochs2 || per_sample;
   }
 };
 
@@ -40,7 +40,7 @@ struct Plan {
   int64_t epochs2 = 0;         ///< of the second stage; 0: none, and one network a method
   double lr2 = 2e-3, tau = 0.4;
   int64_t toy_steps = 0, toy_width = 256;
-  bool full = false, asymmetric = false;
+  bool full = false, asymmetric = false, from_last = false;
   int64_t steps() const { return (images + batch - 1) / batch * epochs; }
   int64_t steps2() const { return images / batch * epochs2; }
   int64_t networks() const { return epochs2 > 0 ? 2 : 1; }
@@ -59,12 +59,12 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   p.net.sigma = o.sigma.value_or(!paper ? 30 : hundred ? 100 : 10);
   p.net.p = o.p.value_or(!paper ? 0.5 : hundred ? 0.7 : 0.3);
   p.net.per_sample = o.per_sample;
-  p.images = o.images.value_or(args.pick<int64_t>(200, 2000, 3000, cifar ? 45000 : 54000));
+  p.images = o.images.value_or(args.pick<int64_t>(200, 1000, 3000, cifar ? 45000 : 54000));
   p.validation = args.pick<int64_t>(100, 500, 1000, cifar ? 5000 : 6000);
   p.test = args.pick<int64_t>(500, 10000, 10000, 10000);
-  p.watched = args.pick<int64_t>(100, 1000, 1000, 2000);
+  p.watched = args.pick<int64_t>(100, 500, 1000, 2000);
   p.identity = args.pick<int64_t>(50, 500, 500, 500);
-  p.epochs = o.epochs.value_or(args.pick<int64_t>(2, 10, 24, 350));
+  p.epochs = o.epochs.value_or(args.pick<int64_t>(2, 40, 24, 350));
   p.drops = paper ? std::vector<int64_t>{p.epochs * 4 / 7, p.epochs * 6 / 7} : std::vector<int64_t>{p.epochs * 65 / 100};
   p.epochs2 = o.epochs2.value_or(args.pick<int64_t>(1, 0, 10, 100));
   p.lr = o.lr.value_or(paper ? 0.1 : 0.02), p.rate = o.rate;
@@ -74,7 +74,7 @@ inline Plan make_plan(const app::Args& args, const Options& o) {
   if (smoke) p.net.C1 = 4, p.net.C2 = 4, p.net.D = 32, p.net.sigma = 8, p.warmup = 2, p.toy_width = 32;
   if (args.setting == app::Setting::quick) p.warmup = 60;
   if (args.setting == app::Setting::normal && !o.own() && !o.no_extra) p.extra = {0.2, 0.6};
-  p.full = o.coteach == "full", p.asymmetric = o.noise == "asym";
+  p.full = o.coteach == "full", p.asymmetric = o.noise == "asym", p.from_last = o.from == "last";
   if (!o.methods.empty()) {
     p.methods.clear();
     for (const Method m : {Method::ce, Method::dropout, Method::nested})

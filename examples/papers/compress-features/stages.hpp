@@ -157,11 +157,11 @@ Stage1 stage_1(Net<float, D>& net, const Plan& p, const Source& source, const Sp
 
 struct Stage2 {
   std::vector<double> number, validation, test, precision;
-  double best_validation = -1, test_last = NAN, test_best = NAN, kept_clean = NAN;
+  double best_validation = -1, test_start = NAN, test_last = NAN, test_best = NAN, kept_clean = NAN;
   int64_t K = 0;
   Fit fit;
 };
-/// Fine-tunes the networks from their best epochs of stage 1.
+/// Fine-tunes two networks of stage 1 from where they are.
 template <class D>
 Stage2 stage_2(Net<float, D>& f1, Net<float, D>& f2, const Plan& p, const Source& source, const Split& s, uint64_t seed,
                app::Progress& progress, const std::string& label) {
@@ -172,6 +172,7 @@ Stage2 stage_2(Net<float, D>& f1, Net<float, D>& f2, const Plan& p, const Source
   std::vector<Net<float, D>*> both{&f1, &f2};
   Stage2 r;
   r.K = validate<D>(both, s, norm).second;
+  r.test_start = test_accuracy<D>(both, source.set.test, norm, r.K);
   nn::StateDict best1, best2;
   int64_t K_best = r.K;
   double kept = 0, clean = 0;
