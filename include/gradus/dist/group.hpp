@@ -409,6 +409,7 @@ inline bool started_by_launcher() {
 }
 inline void become_mpirun(int processes, char** argv, Where at) {
   ::setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0);  // more processes than cores are the user's wish
+  ::setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);  // containers forbid reading another process's memory
   if (::geteuid() == 0) ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0), ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
   const std::string count = std::to_string(processes);
   std::vector<const char*> words{"mpirun", "-np", count.c_str()};
