@@ -56,7 +56,8 @@ if [[ $how == package ]] && command -v pkg-config >/dev/null; then
   if command -v cpack >/dev/null && command -v dpkg-deb >/dev/null; then
     (cd "$build" && cpack -G DEB -B "$work/deb" >"$work/cpack.log")
     deb=("$work"/deb/libgradus-dev_*.deb)
-    dpkg-deb -I "${deb[0]}" | grep -q "^ Package: libgradus-dev"
+    dpkg-deb -I "${deb[0]}" >"$work/deb.info"
+    grep -q "^ Package: libgradus-dev" "$work/deb.info"
     dpkg-deb -c "${deb[0]}" >"$work/deb.list"
     for file in include/gradus.hpp include/gradus/debug/gdb.py libgradus.a cmake/gradus/gradusConfig.cmake pkgconfig/gradus.pc gradus/cpu/gradus.cpp; do
       grep -q "/usr/.*$file\$" "$work/deb.list" || { echo "not in the package: $file"; exit 1; }
