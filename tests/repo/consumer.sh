@@ -36,9 +36,9 @@ FetchContent_MakeAvailable(gradus)
 add_executable(fetched main.cpp)
 target_link_libraries(fetched PRIVATE gradus::gradus)
 END
-  cmake -S "$work/fetched" -B "$work/fetched/build" "${options[@]}" -DGRADUS_NATIVE=ON
-  cmake --build "$work/fetched/build"
-  "$work/fetched/build/fetched" >"$work/output_fetched"
+  cmake -S "$work/fetched" -B "$work/build_fetched" "${options[@]}" -DGRADUS_NATIVE=ON
+  cmake --build "$work/build_fetched"
+  "$work/build_fetched/fetched" >"$work/output_fetched"
   falls "$work/output_fetched"
 fi
 
