@@ -94,8 +94,6 @@ class Worker {
 class Runtime {
  public:
   Runtime(int* argc, char*** argv) {
-    // The thread that waits for others must not take the core from the one that computes.
-    ::setenv("OMPI_MCA_mpi_yield_when_idle", "1", 1);
     int level = 0;
     MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &level);
     if (level < MPI_THREAD_SERIALIZED)
@@ -118,6 +116,24 @@ class Runtime {
  private:
   std::unique_ptr<Worker> worker_ = std::make_unique<Worker>();
 };
+
+/// Until a started operation is done. Spinning would take the core from the thread that computes, so only a short wait spins.
+inline void finish(MPI_Request request) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int done = 0;;) {
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (done) return;
+    if (std::chrono::steady_clock::now() - start > std::chrono::microseconds(20))
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+}
+/// start(&request) begins an operation of MPI.
+template <class F>
+void complete(F start) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  start(&request);
+  finish(request);
+}
 
 inline double patience() {
   const char* text = std::getenv("GRADUS_DIST_TIMEOUT");
@@ -195,7 +211,7 @@ class Group {
 
   /// Returns when all have called it.
   void barrier(Where at = Where::current()) {
-    do_now("barrier", at, [this] { MPI_Barrier(comm_); });
+    do_now("barrier", at, [this] { detail::complete([this](MPI_Request* r) { MPI_Ibarrier(comm_, r); }); });
   }
 
   // -- tensors: their values change in place, unrecorded ------------------------------------------------------------------
@@ -255,7 +271,10 @@ class Group {
   /// What each rank has given, by rank.
   std::vector<int64_t> gather(int64_t v, Where at = Where::current()) {
     std::vector<int64_t> list(static_cast<std::size_t>(size_));
-    do_now("gather", at, [&, this] { MPI_Allgather(&v, 1, MPI_INT64_T, list.data(), 1, MPI_INT64_T, comm_); });
+    do_now("gather", at, [&, this] {
+      detail::complete(
+          [&, this](MPI_Request* q) { MPI_Iallgather(&v, 1, MPI_INT64_T, list.data(), 1, MPI_INT64_T, comm_, q); });
+    });
     return list;
   }
   std::string broadcast(std::string text, int root = 0, Where at = Where::current()) {
@@ -348,7 +367,10 @@ class Group {
 
   void bytes_from(int root, void* bytes, int64_t n) const {
     for (int64_t done = 0; done < n; done += detail::kPiece)
-      MPI_Bcast(static_cast<char*>(bytes) + done, static_cast<int>(std::min(detail::kPiece, n - done)), MPI_BYTE, root, comm_);
+      detail::complete([=, this](MPI_Request* r) {
+        MPI_Ibcast(static_cast<char*>(bytes) + done, static_cast<int>(std::min(detail::kPiece, n - done)), MPI_BYTE, root,
+                   comm_, r);
+      });
   }
   /// Rank r gets part r of every x and sums it in the order of the ranks; then the parts go to all.
   template <class T>
@@ -368,10 +390,14 @@ class Group {
         own_starts[k] = bytes(r * own);
       }
       received.resize(static_cast<std::size_t>(own * size_));
-      MPI_Alltoallv(x + done, counts.data(), starts.data(), MPI_BYTE, received.data(), own_counts.data(), own_starts.data(),
-                    MPI_BYTE, comm_);
+      detail::complete([&, this](MPI_Request* q) {
+        MPI_Ialltoallv(x + done, counts.data(), starts.data(), MPI_BYTE, received.data(), own_counts.data(), own_starts.data(),
+                       MPI_BYTE, comm_, q);
+      });
       for (int r = 1; r < size_; ++r) detail::combine(received.data(), received.data() + r * own, own, how);
-      MPI_Allgatherv(received.data(), bytes(own), MPI_BYTE, x + done, counts.data(), starts.data(), MPI_BYTE, comm_);
+      detail::complete([&, this](MPI_Request* q) {
+        MPI_Iallgatherv(received.data(), bytes(own), MPI_BYTE, x + done, counts.data(), starts.data(), MPI_BYTE, comm_, q);
+      });
     }
   }
   template <class T>
@@ -383,7 +409,9 @@ class Group {
       const int64_t now = std::min(piece, n - done);
       const int bytes = static_cast<int>(now * static_cast<int64_t>(sizeof(T)));
       if (rank_ == root) received.resize(static_cast<std::size_t>(now * size_));
-      MPI_Gather(x + done, bytes, MPI_BYTE, received.data(), bytes, MPI_BYTE, root, comm_);
+      detail::complete([&, this](MPI_Request* q) {
+        MPI_Igather(x + done, bytes, MPI_BYTE, received.data(), bytes, MPI_BYTE, root, comm_, q);
+      });
       if (rank_ != root) continue;
       for (int r = 1; r < size_; ++r) detail::combine(received.data(), received.data() + r * now, now, Reduce::sum);
       std::copy(received.begin(), received.begin() + now, x + done);
@@ -408,7 +436,7 @@ inline bool started_by_launcher() {
   return tasks && std::atoi(tasks) > 1;
 }
 inline void become_mpirun(int processes, char** argv, Where at) {
-  ::setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0);  // more processes than cores are the user's wish
+  ::setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0);            // more processes than cores are the user's wish
   ::setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);  // containers forbid reading another process's memory
   if (::geteuid() == 0) ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0), ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
   const std::string count = std::to_string(processes);
