@@ -12,29 +12,9 @@
 #include <gradus/training/meters.hpp>
 
 #include "dist/world.hpp"
-#include "support/catch.hpp"
+#include "support/check.hpp"
 
 using namespace gradus;
-
-namespace {
-/// The same bits on every rank.
-template <class T>
-bool same_everywhere(const Tensor<T>& x) {
-  const auto least = clone(x), most = clone(x);
-  world().all_reduce(least, dist::Reduce::min);
-  world().all_reduce(most, dist::Reduce::max);
-  return allclose(cast<double>(least), cast<double>(most), 0, 0) && allclose(cast<double>(least), cast<double>(x), 0, 0);
-}
-template <class F>
-std::string text_of_error(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-}  // namespace
 
 TEMPLATE_TEST_CASE("all_reduce sums over the ranks", "", float, double, int64_t, int32_t, uint8_t) {
   const int P = world().size(), r = world().rank();
@@ -101,7 +81,7 @@ TEST_CASE("broadcast and all_gather") {
     for (int j = 0; j <= k; ++j, ++row) CHECK(y(row, 1).item() == k);
   CHECK(world().all_gather(full<float>({r == 0 ? 0 : 1, 3}, r)).size(0) == P - 1);  // also of nothing
   if (P > 1) {
-    const std::string text = text_of_error([&] { world().all_gather(zeros({1, r == 1 ? 3 : 2})); });
+    const std::string text = check::error_of([&] { world().all_gather(zeros({1, r == 1 ? 3 : 2})); });
     CHECK_THAT(text, Catch::Contains("ranks differ") && Catch::Contains("rank 1"));
   }
 }

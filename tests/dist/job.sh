@@ -3,7 +3,6 @@
 # its checkpoint, also with another number of ranks, to the result of a job that nothing happened to.
 set -uo pipefail
 mpirun=$1 program=$2
-export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"

@@ -11,7 +11,7 @@
 #include <gradus/optim.hpp>
 
 #include "dist/world.hpp"
-#include "support/catch.hpp"
+#include "support/check.hpp"
 
 using namespace gradus;
 
@@ -121,22 +121,6 @@ std::vector<double> sharded(Setting s, decltype(Opt::options) o) {
   }
   return values(net);
 }
-
-bool same_everywhere(const std::vector<double>& v) {
-  auto least = from_vector(v), most = from_vector(v);
-  world().all_reduce(least, dist::Reduce::min);
-  world().all_reduce(most, dist::Reduce::max);
-  return least.to_vector() == most.to_vector();
-}
-template <class F>
-std::string text_of_error(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 }  // namespace
 
 TEST_CASE("N ranks train as one does with the whole batch") {
@@ -145,12 +129,12 @@ TEST_CASE("N ranks train as one does with the whole batch") {
     const Setting s{.batch = batch};
     const auto sgd = together<optim::Sgd<double>>(s, {.lr = 0.1, .momentum = 0.9});
     CHECK(largest_difference(sgd, alone<optim::Sgd<double>>(s, {.lr = 0.1, .momentum = 0.9})) < 1e-13);
-    CHECK(same_everywhere(sgd));
+    CHECK(same_everywhere(from_vector(sgd)));
     const auto adam = together<optim::AdamW<double>>(s, {.lr = 0.01});
     CHECK(largest_difference(adam, alone<optim::AdamW<double>>(s, {.lr = 0.01})) < 1e-11);
     const auto f = together<optim::Sgd<float>>(s, {.lr = 0.1, .momentum = 0.9});
     CHECK(largest_difference(f, alone<optim::Sgd<float>>(s, {.lr = 0.1, .momentum = 0.9})) < 2e-6);
-    CHECK(same_everywhere(f));
+    CHECK(same_everywhere(from_vector(f)));
   }
 }
 
@@ -267,13 +251,13 @@ TEST_CASE("mistakes are told on every rank") {
   Net<float> net;
   if (world().size() > 1) {
     nn::Linear<float> other(4, world().rank() == 1 ? 3 : 2);
-    CHECK_THAT(text_of_error([&] { dist::DataParallel parallel(other, world()); }),
+    CHECK_THAT(check::error_of([&] { dist::DataParallel parallel(other, world()); }),
                Catch::Contains("ranks differ in the module") && Catch::Contains("rank 1"));
   }
   {
     dist::DataParallel parallel(net, world());
     sum(net.fc1(zeros({1, 5}))).backward();
-    CHECK_THAT(text_of_error([&] { parallel.finish(); }),
+    CHECK_THAT(check::error_of([&] { parallel.finish(); }),
                Catch::Contains("no gradient on this rank") && Catch::Contains("fc2"));
   }
   {
@@ -286,7 +270,7 @@ TEST_CASE("mistakes are told on every rank") {
   {
     dist::DataParallel parallel(net, world());
     sum(net.forward(ones({1, 5}))).backward();
-    CHECK_THAT(text_of_error([&] {
+    CHECK_THAT(check::error_of([&] {
                  sum(net.forward(ones({1, 5}))).backward();
                }),
                Catch::Contains("a second backward() before finish()"));
@@ -297,12 +281,12 @@ TEST_CASE("mistakes are told on every rank") {
     dist::DataParallel parallel(net, world());
     parallel.weight(0);
     sum(net.forward(ones({1, 5}))).backward();
-    CHECK_THAT(text_of_error([&] { parallel.finish(); }), Catch::Contains("no rank has samples"));
+    CHECK_THAT(check::error_of([&] { parallel.finish(); }), Catch::Contains("no rank has samples"));
     CHECK_THROWS_WITH(parallel.weight(-1), Catch::Contains("not a weight"));
   }
   nn::Linear<float> one(2, 2, false);
   if (world().size() > 1)
-    CHECK_THAT(text_of_error([&] { dist::Sharded<optim::AdamW<float>> opt(one, world()); }),
+    CHECK_THAT(check::error_of([&] { dist::Sharded<optim::AdamW<float>> opt(one, world()); }),
                Catch::Contains("fewer parameters than ranks"));
 }
 
@@ -311,6 +295,6 @@ TEST_CASE("N ranks with a device each train as one process on the host does") {
   const Setting s{.batch = 7};
   const auto there = together<optim::Sgd<double, Cuda>>(s, {.lr = 0.1});
   CHECK(largest_difference(there, alone<optim::Sgd<double>>(s, {.lr = 0.1})) < 1e-12);
-  CHECK(same_everywhere(there));
+  CHECK(same_everywhere(from_vector(there)));
 }
 #endif

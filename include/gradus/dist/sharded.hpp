@@ -23,6 +23,7 @@
 #include <gradus/io/safetensors.hpp>
 #include <gradus/nn/module.hpp>
 #include <gradus/optim/clip.hpp>
+#include <gradus/training/checkpoint.hpp>
 
 namespace gradus::dist {
 
@@ -66,13 +67,7 @@ inline nn::StateDict gather_state(Group& group, const nn::StateDict& own, Where 
       io::detail::with_dtype(static_cast<DType>(head[0]), [&](auto v) {
         using T = decltype(v);
         Tensor<T, Cpu> y(shape, at);
-        if (r == group.rank()) {
-#ifdef GRADUS_WITH_CUDA
-          if (x.device() == DeviceKind::cuda) y.copy_(to_device<Cpu>(x.as<T, Cuda>(at).detach(), at), at);
-          else
-#endif
-            y.copy_(x.as<T, Cpu>(at).detach(), at);
-        }
+        if (r == group.rank()) y.copy_(training::detail::to_host(x, at).template as<T, Cpu>(at), at);
         group.broadcast(y, r, at);
         all.try_emplace(name, y);
       });
